@@ -1,0 +1,101 @@
+"""Which runs train side by side: runs → cohorts of equal shape. Grouping is speed, never meaning.
+
+Flow: config → **cohorts** → execution. No torch.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mlpexp.config import Config
+from mlpexp.refusals import ConfigError
+
+MOST_LANES = 64
+"""Beyond this a wider cohort gains nothing, and its working set leaves the cache."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the memory of a lane depends on, beside its config."""
+
+    inputs: int
+    outputs: int
+    examples: int
+
+
+def cohort_key(config: Config) -> str:
+    """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
+
+    Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its scale,
+    label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output, loss,
+    batches, length, precision, device and measurements are common.
+    """
+    common = {
+        "data": config.data.model_dump(exclude={"label_noise"}),
+        "model": config.model.model_dump(exclude={"dropout"}),
+        "training": config.training.model_dump(exclude={"l2", "patience", "tolerance", "restore"}),
+        "measurements": config.measurements.model_dump(),
+        "device": config.executor.device,
+    }
+    return json.dumps(common, sort_keys=True)
+
+
+def lane_bytes(config: Config, size: Size) -> int:
+    """Memory that one lane takes while it trains: its rows of Θ, its activations, its records of an epoch."""
+    model, training = config.model, config.training
+    number = 8 if training.dtype == "float64" else 4
+    units = model.width * (model.depth - 1) + size.outputs
+    widths = [size.inputs, *[model.width] * (model.depth - 1), size.outputs]
+    parameters = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    full = training.sampler == "full"
+    rows = size.examples if full else training.batch_size
+    steps = 1 if full else -(-size.examples // training.batch_size)
+    rows_of_theta = 12 * parameters  # Θ, gradient, update, two states, best, and scratch for each
+    activations = 5 * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
+    records = steps * (1 + model.depth * len(config.measurements.quantities))
+    return number * (rows_of_theta + activations + records) + 24 * size.examples
+
+
+def group(
+    configs: Sequence[Config], size_of: Callable[[Config], Size], workers: int, memory: int, lanes: int | None = None
+) -> list[list[int]]:
+    """Positions of the given runs, cohort by cohort, largest work first.
+
+    No cohort takes more than its share of `memory` [bytes], and there are cohorts for all workers where runs suffice.
+    Raises ConfigError for a run that does not even fit alone.
+    """
+    alike: dict[str, list[int]] = {}
+    for i, config in enumerate(configs):
+        alike.setdefault(cohort_key(config), []).append(i)
+    cohorts: list[list[int]] = []
+    for positions in alike.values():
+        first = configs[positions[0]]
+        share, each = memory // workers, lane_bytes(first, size_of(first))
+        if each > share:
+            raise ConfigError(
+                [
+                    f"model.depth={first.model.depth} model.width={first.model.width} needs about {each / 1e9:.1f} GB a "
+                    f"network, each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer workers"
+                ]
+            )
+        most = max(1, min(lanes or MOST_LANES, share // each))
+        pieces = -(-len(positions) // most)
+        cohorts += _cut(positions, pieces)
+    while len(cohorts) < workers and max(map(len, cohorts), default=1) > 1:
+        largest = max(cohorts, key=len)
+        cohorts.remove(largest)
+        cohorts += _cut(largest, 2)
+    return sorted(cohorts, key=lambda cohort: -_work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
+
+
+def _cut(positions: list[int], pieces: int) -> list[list[int]]:
+    """In pieces of equal size, give or take one."""
+    bounds = [round(i * len(positions) / pieces) for i in range(pieces + 1)]
+    return [positions[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def _work(config: Config, size: Size) -> float:
+    """Multiplications of a run, about."""
+    widths = [size.inputs, *[config.model.width] * (config.model.depth - 1), size.outputs]
+    products = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return float(products) * size.examples * max(config.training.epochs, 1)

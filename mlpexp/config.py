@@ -1,0 +1,281 @@
+"""The schema of a run: every key with its type, unit and range, the checks across keys, and the fingerprint.
+
+Flow: conf/*.yaml → composition → **config** → cohorts. Nothing here knows Hydra, torch or MLflow.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from mlpexp.data_schema import Data
+from mlpexp.refusals import ConfigError, describe
+from mlpexp.section import Neutral, Real, Section, Seed, Whole
+
+SEMANTICS = 1
+"""Raised whenever a repair changes the numbers of a run; tests/test_golden.py fails until it is."""
+
+
+ActivationName = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu"]
+
+
+class Model(Section):
+    """A multilayer perceptron; depth counts weight matrices."""
+
+    depth: Whole = Field(4, ge=1, le=1000, description="number of weight matrices L")
+    width: Whole = Field(64, ge=1, le=65536, description="units of each hidden layer")
+    activation: ActivationName = "relu"
+    negative_slope: Annotated[Real | None, Neutral(None)] = Field(None, ge=0, le=1, description="slope below zero")
+    bias: bool = True
+    dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
+    output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.negative_slope is not None and self.activation != "leaky_relu":
+            raise ValueError(
+                f"model.negative_slope={self.negative_slope:g} belongs to leaky_relu, but model.activation is "
+                f"{self.activation}; leave it null or choose model.activation=leaky_relu"
+            )
+        if self.dropout > 0 and self.depth == 1:
+            raise ValueError(
+                f"model.dropout={self.dropout:g} acts on hidden layers, but model.depth=1 has none; choose depth ≥ 2"
+            )
+        return self
+
+
+class Scaled(Section):
+    """Normal weights whose variance follows from the layer's sizes; biases start at zero."""
+
+    name: Literal["glorot", "he", "lecun"]
+    gain: Annotated[Real, Neutral(1.0)] = Field(1.0, gt=0, description="factor on the standard deviation")
+
+
+class TorchDefault(Section):
+    """torch.nn.Linear's uniform weights and biases, ±1/√k_in."""
+
+    name: Literal["torch_default"]
+
+
+class Normal(Section):
+    """Var(W) = sigma_w²/k_in, Var(b) = sigma_b²."""
+
+    name: Literal["normal"]
+    sigma_w: Real = Field(1.0, ge=0)
+    sigma_b: Real = Field(0.0, ge=0)
+
+
+Initialisation = Annotated[Scaled | TorchDefault | Normal, Field(discriminator="name")]
+
+
+class GradientDescent(Section):
+    """M ← βM + g; W ← W − γM. With β = 0, plain gradient descent."""
+
+    name: Literal["gradient_descent"]
+    learning_rate: Real = Field(0.1, gt=0, description="γ, per step, for the mean loss of a batch")
+    momentum: Real = Field(0.0, ge=0, lt=1, description="β")
+
+
+class Adam(Section):
+    """Adam with the floor ε inside or outside the root."""
+
+    name: Literal["adam"]
+    learning_rate: Real = Field(1e-3, gt=0, description="γ")
+    beta1: Real = Field(0.9, ge=0, lt=1)
+    beta2: Real = Field(0.999, ge=0, lt=1)
+    epsilon: Real = Field(1e-8, gt=0, description="floor of the denominator")
+    epsilon_placement: Literal["outside", "inside"] = "outside"
+
+
+Optimizer = Annotated[GradientDescent | Adam, Field(discriminator="name")]
+
+
+class Training(Section):
+    """How long, on what, for which loss."""
+
+    epochs: Whole = Field(20, ge=0, description="passes of ⌈n/m⌉ updates")
+    batch_size: Whole = Field(64, ge=1, description="examples in a batch, m")
+    sampler: Literal["epoch", "fresh", "full"] = "epoch"
+    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
+    l2: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="λ of λ/2 Σ‖W_l‖²")
+    dtype: Literal["float32", "float64"] = "float32"
+    evaluate_every: Whole = Field(1, ge=1, description="epochs")
+    patience: Annotated[Whole | None, Neutral(None)] = Field(None, ge=1, description="evaluations without improvement")
+    tolerance: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="least improvement of the validation loss")
+    restore: Literal["best", "final"] = "best"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.tolerance > 0 and self.patience is None:
+            raise ValueError(
+                f"training.tolerance={self.tolerance:g} matters to early stopping alone, but training.patience "
+                "is null; set it"
+            )
+        return self
+
+
+Quantity = Literal[
+    "gradient_norm", "delta_norm", "activation_mean", "activation_std", "activation_zeros", "update_ratio"
+]
+QUANTITIES: tuple[str, ...] = get_args(Quantity)
+
+
+class Measurements(Section):
+    """What is measured per layer; no part of a run's identity."""
+
+    quantities: list[Quantity] = Field(default_factory=list)
+    every: Whole = Field(1, ge=1, description="steps between two measurements")
+
+    def covers(self, other: "Measurements") -> bool:
+        """Whether a record of this schedule already holds all that `other` asks for."""
+        return set(other.quantities) <= set(self.quantities) and (not other.quantities or other.every % self.every == 0)
+
+    def union(self, other: "Measurements") -> "Measurements":
+        """The least schedule that covers both."""
+        wanted = set(self.quantities) | set(other.quantities)
+        everies = [part.every for part in (self, other) if part.quantities] or [1]
+        return Measurements(quantities=[q for q in get_args(Quantity) if q in wanted], every=math.gcd(*everies))
+
+
+class Seeds(Section):
+    """Seeds of single streams; null follows the run's seed."""
+
+    initialisation: Seed | None = None
+    batches: Seed | None = None
+    dropout: Seed | None = None
+    noise: Seed | None = None
+
+
+class Tracking(Section):
+    """Where runs are shown."""
+
+    name: Literal["mlflow", "none"] = "mlflow"
+    uri: str | None = None
+    experiment: str = Field("mlpexp", min_length=1)
+
+
+class Executor(Section):
+    """Where cohorts train."""
+
+    name: Literal["local", "serial"] = "local"
+    workers: Whole | None = Field(None, ge=1, description="worker processes; null: one per core")
+    lanes: Whole | None = Field(None, ge=1, description="most networks in one cohort; null: chosen by size")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="where tensors live; tested on cpu")
+
+
+class Config(Section):
+    """One point: what `mlpexp train` composes. `runs()` are its replicates."""
+
+    data: Data
+    model: Model
+    initialisation: Initialisation
+    optimizer: Optimizer
+    training: Training
+    measurements: Measurements
+    tracking: Tracking
+    executor: Executor
+    seed: Seed = 0
+    replicates: Whole = Field(1, ge=1, le=100_000)
+    seeds: Seeds = Seeds()
+    rerun: bool = False
+    outputs: str = Field("outputs", min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        training = self.training
+        if self.data.split.validation == 0 and (training.patience is not None or training.restore == "best"):
+            key = "training.patience" if training.patience is not None else "training.restore=best"
+            raise ValueError(
+                f"{key} needs a validation part, but data.split.validation=0; give it a share, "
+                "or set training.patience=null training.restore=final"
+            )
+        if self.data.name == "idx" and self.data.path is None:
+            raise ValueError("data.path is missing: name the folder of the IDX files, data.path=FOLDER")
+        if self.model.dropout == 0 and self.seeds.dropout is not None:
+            raise ValueError(f"seeds.dropout={self.seeds.dropout} has no effect with model.dropout=0; leave it null")
+        if self.data.label_noise == 0 and self.seeds.noise is not None:
+            raise ValueError(f"seeds.noise={self.seeds.noise} has no effect with data.label_noise=0; leave it null")
+        return self
+
+    def runs(self) -> list["Config"]:
+        """The replicates of this point, each a run of its own: replicate i has seed + i."""
+        return [self.model_copy(update={"replicates": 1, "seed": self.seed + i}) for i in range(self.replicates)]
+
+    def stream_seeds(self) -> dict[str, int]:
+        """The seed of each stream that this run draws from."""
+        used = {
+            "initialisation": True,
+            "batches": self.training.sampler != "full",
+            "dropout": self.model.dropout > 0,
+            "noise": self.data.label_noise > 0,
+        }
+        chosen = self.seeds.model_dump()
+        return {name: self.seed if chosen[name] is None else chosen[name] for name, on in used.items() if on}
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this run this run: the sections that change its numbers, and its seeds."""
+        sections = {name: getattr(self, name).identity() for name in HASHED}
+        return {**sections, "seeds": self.stream_seeds(), "semantics": SEMANTICS}
+
+    def point(self) -> str:
+        """Twelve hexadecimal digits that all replicates of a point share."""
+        content = {
+            **self.identity(),
+            "seeds": {k: v for k, v in self.seeds.model_dump().items() if v is not None},
+        }
+        return digest(content)[:12]
+
+    def flat(self) -> dict[str, object]:
+        """The run's keys as flat names (`model.depth`), tracking, execution and paths left out."""
+        return dict(flatten({name: getattr(self, name).model_dump() for name in (*HASHED, "seeds")})) | {
+            "seed": self.seed
+        }
+
+
+HASHED = ("data", "model", "initialisation", "optimizer", "training")
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings, as (dotted name, value)."""
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a mapping, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(config: Config, data_digest: str) -> str:
+    """Sixteen hexadecimal digits that name a run: its config, and the digest of its loaded and split data."""
+    return digest({**config.identity(), "data_digest": data_digest})[:16]
+
+
+def validate(content: Mapping[str, Any]) -> Config:
+    """A typed config, or a ConfigError that lists every mistake."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(describe(error, content)) from None
+
+
+CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)(?P<user>[^\s:/@'\"]*)(?::[^\s'\"]*)?@(?=[^\s@]*)")
+
+
+def redact(text: str) -> str:
+    """The text with passwords in URIs replaced by `***`."""
+    return CREDENTIALS.sub(lambda match: f"{match['scheme']}{match['user']}:***@", text)
+
+
+def absolute_outputs(outputs: str) -> str:
+    """The folder that holds runs and the tracking database, as an absolute path."""
+    return os.path.abspath(os.path.expanduser(outputs))

@@ -1,0 +1,114 @@
+"""Folders of IDX files (LeCun's format for MNIST): two pairs of pictures and labels, gzipped or not."""
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from mlpexp.data.dataset import DataError, Dataset
+
+FASHION_CLASSES = (
+    "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "/usr/share/datasets/fashion_mnist")
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def load(path: str) -> Dataset:
+    """Training rows first, then the test rows that the authors set aside."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise DataError(
+            f"data.path={path} is no folder; name the one that holds train-images-idx3-ubyte[.gz] and its kin"
+        )
+    images = [_read(_find(folder, f"{part}-images")) for part in ("train", "t10k")]
+    labels = [_read(_find(folder, f"{part}-labels")) for part in ("train", "t10k")]
+    for pictures, names, part in zip(images, labels, ("train", "t10k"), strict=True):
+        if names.ndim != 1 or len(names) != len(pictures):
+            raise DataError(f"{folder}: {part} has {len(pictures)} images but labels of shape {names.shape}")
+    if images[0].shape[1:] != images[1].shape[1:]:
+        raise DataError(f"{folder}: training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}")
+    targets = np.concatenate(labels).astype(np.int64)
+    numbers, targets = np.unique(targets, return_inverse=True)
+    pixels = np.concatenate([part.reshape(len(part), -1) for part in images])
+    return Dataset(
+        name="idx",
+        task="binary" if len(numbers) == 2 else "multiclass",
+        features=pixels,
+        targets=targets.astype(np.int64),
+        classes=tuple(str(number) for number in numbers),
+        image_shape=tuple(images[0].shape[1:]),
+        official_test=len(images[1]),
+        licence="as its authors say",
+        source=str(folder),
+    )
+
+
+def load_fashion_mnist(path: str | None = None) -> Dataset:
+    """60000 + 10000 pictures of clothing, 28 × 28 (Xiao, Rasul & Vollgraf 2017)."""
+    from dataclasses import replace
+
+    folder = path or next((place for place in FASHION_FOLDERS if os.path.isdir(place)), None)
+    if folder is None:
+        raise DataError(
+            "fashion_mnist is not installed; `apt-get install dataset-fashion-mnist` installs it, "
+            "or name the folder of its four IDX files: data.path=FOLDER"
+        )
+    dataset = load(folder)
+    if len(dataset.classes) != 10:
+        raise DataError(
+            f"{folder} has {len(dataset.classes)} classes, Fashion-MNIST has 10; use data=idx for other sets"
+        )
+    return replace(
+        dataset,
+        name="fashion_mnist",
+        classes=FASHION_CLASSES,
+        licence="MIT",
+        source="Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747",
+    )
+
+
+def _find(folder: Path, beginning: str) -> Path:
+    found = sorted(file for file in folder.iterdir() if file.name.replace(".idx", "-idx").startswith(beginning))
+    if not found:
+        raise DataError(
+            f"{folder} has no file {beginning}-idx…-ubyte[.gz]; it needs train- and t10k- images and labels"
+        )
+    return found[0]
+
+
+def _read(file: Path) -> NDArray[np.generic]:
+    """One IDX file: two zero bytes, type, number of dimensions, sizes, then the values."""
+    opened = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opened(file, "rb") as stream:
+            head = stream.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not 1 <= head[3] <= 4:
+                raise DataError(
+                    f"{file} is no IDX file: it begins with {head.hex(' ')}, expected 00 00 08 03 or the like"
+                )
+            sizes = stream.read(4 * head[3])
+            if len(sizes) < 4 * head[3]:
+                raise DataError(f"{file} ends inside its header")
+            shape = struct.unpack(f">{head[3]}I", sizes)
+            dtype = np.dtype(TYPES[head[2]])
+            expected = math.prod(shape) * dtype.itemsize
+            if expected > psutil.virtual_memory().available // 2:
+                raise DataError(f"{file} holds {expected / 1e9:.1f} GB, more than half of the free memory")
+            content = stream.read(expected + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    if len(content) != expected:
+        more = "more" if len(content) > expected else "only"
+        raise DataError(
+            f"{file} promises {expected} bytes of values ({' × '.join(map(str, shape))}), holds {more} {len(content)}"
+        )
+    if not math.prod(shape):
+        raise DataError(f"{file} has no rows")
+    return np.frombuffer(content, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="))

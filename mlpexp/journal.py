@@ -1,0 +1,214 @@
+"""The folder of a run, and the journal that its cohort writes on the way there.
+
+Flow: training → **journal** → run folder → (tracking, results). Files appear whole or not at all: they are written
+beside their place, brought to disk, and renamed.
+
+`outputs/cohorts/<id>/` holds the journal of a cohort in training: one segment every few megabytes, its checksum in its
+name, so the memory of a long run does not grow with its steps. `outputs/runs/<fingerprint>/` is the record of a run:
+
+    config.yaml         the run's config
+    result.json         status, scores, steps, what was measured, numerics
+    record.parquet      a row a step: batch loss, evaluations, `quantity/layer_01` …
+    best.safetensors    weights with the lowest validation loss; final.safetensors those at the end
+    environment.json    versions, platform, commit
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from safetensors.numpy import load_file, save
+
+from mlpexp.records import Array, Ending, Piece, layer_metric, metric
+
+SEGMENT_BYTES = 8 << 20
+
+
+class JournalError(RuntimeError):
+    """A journal or run folder that cannot be read; names the file."""
+
+
+class Journal:
+    """Append-only record of a cohort in training."""
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists():
+            shutil.rmtree(folder)  # what a killed process left
+        folder.mkdir(parents=True)
+        self.folder, self.pending, self.segments = folder, list[Piece](), 0
+
+    def append(self, piece: Piece) -> None:
+        """Take a piece; it reaches the disk with its segment."""
+        self.pending.append(piece)
+        if sum(piece.size for piece in self.pending) >= SEGMENT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as a segment."""
+        if not self.pending:
+            return
+        arrays: dict[str, Any] = {}
+        for i, piece in enumerate(self.pending):
+            own = {"lanes": np.array(piece.lanes), "steps": piece.steps, "losses": piece.losses, "measured": piece.measured}
+            named = {f"layers.{k}": v for k, v in piece.layers.items()}
+            named |= {f"evaluation.{k}": v for k, v in piece.evaluation.items()}
+            arrays |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in (own | named).items()}
+        content = save(arrays)
+        name = f"segment-{self.segments:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+        write_atomically(self.folder / name, content)
+        self.pending, self.segments = [], self.segments + 1
+
+    def pieces(self) -> Iterator[Piece]:
+        """All pieces in their order, one segment in memory at a time."""
+        for file in sorted(self.folder.glob("segment-*.safetensors")):
+            yield from read_segment(file)
+        yield from self.pending
+
+    def discard(self) -> None:
+        """Remove the folder; the run folders hold everything."""
+        shutil.rmtree(self.folder)
+
+
+def read_segment(file: Path) -> list[Piece]:
+    """The pieces of one segment; raises JournalError where its checksum does not fit."""
+    if hashlib.sha256(file.read_bytes()).hexdigest()[:16] != file.stem.rpartition("-")[2]:
+        raise JournalError(f"{file} is damaged: its content does not fit the checksum in its name")
+    arrays = load_file(file)
+    pieces: dict[int, dict[str, Any]] = {}
+    for key, array in arrays.items():
+        number, _, name = key.partition(".")
+        pieces.setdefault(int(number), {})[name] = array
+    return [_piece(pieces[number]) for number in sorted(pieces)]
+
+
+def _piece(arrays: Mapping[str, Any]) -> Piece:
+    def below(prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    return Piece(
+        lanes=arrays["lanes"].tolist(),
+        steps=arrays["steps"],
+        losses=arrays["losses"],
+        measured=arrays["measured"],
+        layers=below("layers."),
+        evaluation=below("evaluation."),
+    )
+
+
+def write_runs(
+    runs: Path, pieces: Iterable[Piece], endings: Sequence[Ending], headers: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the run folder of each lane. `headers[lane]` has fingerprint, config, result, weights' names and so on."""
+    runs.mkdir(parents=True, exist_ok=True)
+    places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
+    for place in places.values():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+    _write_records(pieces, {ending.lane: ending for ending in endings}, places)
+    for ending in endings:
+        header = headers[ending.lane]
+        _write_rest(places[ending.lane], ending, header)
+        move_into_place(places[ending.lane], runs / header["fingerprint"])
+
+
+def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
+    result = header["result"] | {
+        "fingerprint": header["fingerprint"],
+        "status": ending.status,
+        "diverged_at_step": ending.last_step if ending.status == "diverged" else None,
+        "last_step": ending.last_step,
+        "best_step": ending.best_step,
+        "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
+    }
+    config = yaml.safe_dump(header["config"], sort_keys=False, allow_unicode=True)
+    write_atomically(place / "config.yaml", config.encode())
+    for name, row in (("best", ending.best), ("final", ending.final)):
+        write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
+    write_atomically(place / "environment.json", json_bytes(header["environment"]))
+    write_atomically(place / "result.json", json_bytes(result))
+
+
+def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
+    """A row [P] of Θ under torch.nn.Linear's names: `layers.0.weight` [k_out, k_in], `layers.0.bias`."""
+    named, start = {}, 0
+    for l, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        weights = row[start : start + inputs * outputs].reshape(inputs, outputs)
+        named[f"layers.{l}.weight"] = np.ascontiguousarray(weights.T)
+        start += inputs * outputs
+        if bias:
+            named[f"layers.{l}.bias"] = np.ascontiguousarray(row[start : start + outputs])
+            start += outputs
+    return named
+
+
+def _write_records(pieces: Iterable[Piece], endings: Mapping[int, Ending], places: Mapping[int, Path]) -> None:
+    """One parquet file a lane, a row group a piece; rows behind a lane's diverging step are left out."""
+    writers: dict[int, pq.ParquetWriter] = {}
+    try:
+        for piece in pieces:
+            for column, lane in enumerate(piece.lanes):
+                table = _table(piece, column, endings[lane].last_step)
+                if not len(table):
+                    continue
+                if lane not in writers:
+                    writers[lane] = pq.ParquetWriter(places[lane] / "record.parquet", table.schema, compression="zstd")
+                writers[lane].write_table(table.cast(writers[lane].schema))
+    finally:
+        for writer in writers.values():
+            writer.close()
+
+
+def _table(piece: Piece, column: int, last_step: int) -> pa.Table:
+    """One lane's rows of a piece. Evaluations stand in the row of their step; what was not measured is null."""
+    kept = piece.steps <= last_step
+    columns: dict[str, pa.Array] = {
+        "step": pa.array(piece.steps[kept]),
+        metric("loss", "batch"): pa.array(piece.losses[kept, column]),
+    }
+    for name in EVALUATIONS:
+        values = np.zeros(int(kept.sum()))
+        blank = np.ones(len(values), dtype=bool)
+        if name in piece.evaluation and len(values):
+            values[0], blank[0] = piece.evaluation[name][column], False
+        columns[name] = pa.array(values, mask=blank)
+    for quantity, values in piece.layers.items():
+        depth = values.shape[2]
+        for layer in range(depth):
+            cells = values[kept, column, layer]
+            columns[layer_metric(quantity, layer + 1, depth)] = pa.array(cells, mask=~piece.measured[kept])
+    return pa.table(columns)
+
+
+EVALUATIONS = tuple(metric(name, part) for part in ("train", "validation") for name in ("loss", "accuracy"))
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Readable JSON; refuses NaN."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """The file appears with all its content, on disk, or not at all."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with open(beside, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, file)
+
+
+def move_into_place(folder: Path, target: Path) -> None:
+    """Rename a finished folder to its place; what stood there (a run trained again) makes room."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        os.rename(target, old)
+    os.rename(folder, target)
+    shutil.rmtree(old, ignore_errors=True)

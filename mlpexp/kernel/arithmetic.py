@@ -1,0 +1,53 @@
+"""The products on which the promise to the bit rests: a lane gets the same bits whatever R and its place in memory.
+
+Five rules hold in the whole kernel (tests/test_bits.py reads the source for them):
+(a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
+(b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
+(c) elementwise functions only from `+ − × ÷ sqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv` and
+    exact ones (abs, neg, sign, comparisons): torch's sigmoid, softplus, silu, elu, selu give other bits in a buffer's tail;
+(d) reductions only by `sum`, `vector_norm`, `amax`, `argmax` over named dims;
+(e) what differs between lanes is a column [R, 1], also in a cohort of equals.
+"""
+
+import os
+
+import torch
+from torch import Tensor
+
+ENVIRONMENT = {"MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""What must stand in the environment before torch is loaded."""
+
+
+class UnstableProducts(RuntimeError):
+    """This process's matrix products depend on where their operands lie in memory."""
+
+
+def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """Matrix product lane by lane: [R, a, b] × [R, b, c] → [R, a, c], into `out` (contiguous) if given."""
+    if right.shape[2] == 1:
+        return torch.sum(left * right.transpose(1, 2), dim=2, keepdim=True, out=out)
+    return torch.bmm(left, right, out=out)
+
+
+def require_stable_products() -> None:
+    """Raise UnstableProducts unless products of misaligned operands have the bits of aligned ones."""
+    generator = torch.Generator().manual_seed(0)
+    for rows, inner, columns in ((64, 64, 10), (7, 33, 33), (64, 10, 64), (33, 64, 2)):
+        left = torch.randn(3, rows, inner, generator=generator)
+        right = torch.randn(3, inner, columns, generator=generator)
+        expected = product(left, right)
+        for offset in (1, 3, 7, 11):
+            moved = product(_moved(left, offset), _moved(right, 16 - offset))
+            alone = product(left[1:2], right[1:2])
+            if not (torch.equal(moved, expected) and torch.equal(alone[0], expected[1])):
+                raise UnstableProducts(
+                    "matrix products here depend on where their operands lie in memory "
+                    f"(MKL_CBWR={os.environ.get('MKL_CBWR', 'unset')}); "
+                    "set MKL_CBWR=AUTO,STRICT in the environment before Python starts, or use executor=local"
+                )
+
+
+def _moved(tensor: Tensor, offset: int) -> Tensor:
+    """A copy that begins `offset` numbers after an aligned address."""
+    buffer = torch.empty(tensor.numel() + 32, dtype=tensor.dtype)
+    return buffer[offset : offset + tensor.numel()].view(tensor.shape).copy_(tensor)

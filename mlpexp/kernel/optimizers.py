@@ -1,0 +1,93 @@
+"""Update rules on Θ [R, P], one line an equation; hyperparameters are columns [R, 1], one number a lane.
+
+`step(gradient)` returns the update ΔΘ that is to be added. State and columns of single lanes are kept with `select`.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+def column(values: list[float]) -> Tensor:
+    """A hyperparameter of each lane, [R, 1], in double precision."""
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+@dataclass
+class Rule:
+    """What all update rules share: their lanes can be chosen, their state named."""
+
+    learning_rate: Tensor
+
+    def start(self, parameters: Tensor) -> None:
+        """Set the state for parameters [R, P]."""
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """ΔΘ [R, P] for the gradient of the mean loss, [R, P]."""
+        raise NotImplementedError(type(self).__name__)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Columns and state by name, each with lanes first."""
+        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+
+    def select(self, lanes: Tensor) -> Self:
+        """The same rule with these lanes only."""
+        chosen: dict[str, Any] = {name: value.index_select(0, lanes) for name, value in self.tensors().items()}
+        return replace(self, **chosen)
+
+
+@dataclass
+class GradientDescent(Rule):
+    """M ← βM + g; ΔΘ = −γM. With β = 0 plain gradient descent; as torch.optim.SGD with dampening 0."""
+
+    momentum: Tensor
+    velocity: Tensor | None = None
+
+    def start(self, parameters: Tensor) -> None:
+        """M = 0."""
+        self.velocity = torch.zeros_like(parameters)
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """−γM."""
+        assert self.velocity is not None
+        self.velocity.mul_(self.momentum.to(gradient.dtype)).add_(gradient)
+        return self.velocity * -self.learning_rate.to(gradient.dtype)
+
+
+@dataclass
+class Adam(Rule):
+    """M, V: moving averages of g and g², bias-corrected; ΔΘ = −γ M̂/(√V̂ + ε), or −γ M̂/√(V̂ + ε) with ε inside.
+
+    Kingma & Ba 2015; `inside` is the lecture's form. The powers β^t are kept in double precision.
+    """
+
+    beta1: Tensor
+    beta2: Tensor
+    epsilon: Tensor
+    inside: bool = False
+    mean: Tensor | None = None
+    square: Tensor | None = None
+    power1: Tensor | None = None
+    power2: Tensor | None = None
+
+    def start(self, parameters: Tensor) -> None:
+        """M = V = 0, β⁰ = 1."""
+        self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.power1, self.power2 = torch.ones_like(self.beta1), torch.ones_like(self.beta2)
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """−γ M̂ over the root of V̂ with its floor."""
+        assert self.mean is not None
+        assert self.square is not None
+        assert self.power1 is not None
+        assert self.power2 is not None
+        dtype = gradient.dtype
+        self.power1, self.power2 = self.power1 * self.beta1, self.power2 * self.beta2
+        self.mean.mul_(self.beta1.to(dtype)).add_(gradient * (1 - self.beta1).to(dtype))
+        self.square.mul_(self.beta2.to(dtype)).add_(gradient.square() * (1 - self.beta2).to(dtype))
+        corrected = self.square * (1 / (1 - self.power2)).to(dtype)
+        epsilon = self.epsilon.to(dtype)
+        floor = corrected.add_(epsilon).sqrt_() if self.inside else corrected.sqrt_().add_(epsilon)
+        return (self.mean * (-self.learning_rate / (1 - self.power1)).to(dtype)).div_(floor)

@@ -1,0 +1,155 @@
+"""From the run configs of one cohort to lanes ready to train: the one place that builds objects from a config.
+
+Flow: cohorts → **lanes** → training.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from mlpexp.config import Config
+from mlpexp.data import Parts, prepare
+from mlpexp.data.dataset import Part, Task
+from mlpexp.kernel.activations import activation
+from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
+from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.network import Network
+from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
+from mlpexp.training import Examples, Lanes, Plan
+
+OUTPUTS: dict[Task, str] = {"binary": "sigmoid", "multiclass": "softmax", "regression": "identity"}
+LOSSES: dict[Task, str] = {"binary": "cross_entropy", "multiclass": "cross_entropy", "regression": "mse"}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def output_and_loss(config: Config, task: Task) -> tuple[str, str]:
+    """The output function and the loss: as the config says, else as the data's task asks for."""
+    output = OUTPUTS[task] if config.model.output == "auto" else config.model.output
+    loss = LOSSES[task] if config.training.loss == "auto" else config.training.loss
+    return output, loss
+
+
+def layout_of(config: Config, inputs: int, outputs: int) -> Layout:
+    """The shape of a config's network on data with so many inputs and outputs."""
+    model = config.model
+    return Layout((inputs, *[model.width] * (model.depth - 1), outputs), model.bias)
+
+
+def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
+    """What the lanes share, and the lanes. The configs must be of one cohort; lane i is configs[i].
+
+    Inside, lanes are ordered by update rule, so that each rule has neighbouring lanes; `numbers` keeps the given order.
+    """
+    parts = prepare(configs[0].data)
+    order = sorted(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
+    return plan_of(configs[0], parts), lanes_of([configs[i] for i in order], order, parts)
+
+
+def plan_of(config: Config, parts: Parts) -> Plan:
+    """What every lane of a cohort has in common."""
+    training = config.training
+    output, loss = output_and_loss(config, parts.dataset.task)
+    return Plan(
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        sampler=training.sampler,
+        loss=loss,
+        output=output,
+        evaluate_every=training.evaluate_every,
+        quantities=tuple(config.measurements.quantities),
+        every=config.measurements.every,
+    )
+
+
+def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lanes:
+    """The lanes of these configs, in their order: networks, rules and examples."""
+    first = configs[0]
+    dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
+    layout = layout_of(first, parts.dataset.inputs, parts.dataset.outputs)
+    seeds = [config.stream_seeds() for config in configs]
+    schemes = [_scheme(config) for config in configs]
+    parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype).to(device)
+    rules = [
+        _rule([configs[i] for i in lanes], device)
+        for _, group in groupby(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
+        for lanes in [list(group)]
+    ]
+    start = 0
+    for rule in rules:
+        rule.start(parameters[start : start + len(rule.learning_rate)])
+        start += len(rule.learning_rate)
+    infinite = torch.full((len(configs),), torch.inf, dtype=torch.float64, device=device)
+    zero = torch.zeros(len(configs), dtype=torch.int64, device=device)
+    return Lanes(
+        numbers=numbers,
+        network=Network(layout, activation(first.model.activation, first.model.negative_slope), parameters),
+        rules=rules,
+        parts={
+            name: _examples(part, name, configs, parts, dtype, device)
+            for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test))
+        },
+        l2=[config.training.l2 for config in configs],
+        dropout=[config.model.dropout for config in configs],
+        batch_seeds=[s.get("batches", 0) for s in seeds],
+        dropout_seeds=[s.get("dropout", 0) for s in seeds],
+        patience=[config.training.patience for config in configs],
+        tolerance=[config.training.tolerance for config in configs],
+        restore=[config.training.restore for config in configs],
+        best=parameters.clone(),
+        best_loss=infinite,
+        best_step=zero,
+        reference=infinite.clone(),
+        waited=zero.clone(),
+        diverged_at=zero - 1,
+    )
+
+
+def _scheme(config: Config) -> Scheme:
+    keys = config.initialisation.model_dump()
+    return SCHEMES[keys.pop("name")](**keys)
+
+
+def _rule_kind(config: Config) -> tuple[str, str]:
+    """Lanes with the same kind share one rule object; all numbers in it are columns."""
+    optimizer = config.optimizer
+    return optimizer.name, optimizer.epsilon_placement if optimizer.name == "adam" else ""
+
+
+def _rule(configs: Sequence[Config], device: torch.device) -> Rule:
+    def of(name: str) -> Tensor:
+        return column([getattr(config.optimizer, name) for config in configs]).to(device)
+
+    kinds: dict[str, Callable[[], Rule]] = {
+        "gradient_descent": lambda: GradientDescent(of("learning_rate"), of("momentum")),
+        "adam": lambda: Adam(
+            of("learning_rate"), of("beta1"), of("beta2"), of("epsilon"), inside=_rule_kind(configs[0])[1] == "inside"
+        ),
+    }
+    return kinds[configs[0].optimizer.name]()
+
+
+def _examples(
+    part: Part, name: str, configs: Sequence[Config], parts: Parts, dtype: torch.dtype, device: torch.device
+) -> Examples:
+    """One part on the device. Label noise goes into training and validation labels, never into the test's."""
+    features = torch.from_numpy(part.features).to(device, dtype)
+    outputs = parts.dataset.outputs
+    if parts.dataset.task == "regression":
+        return Examples(features, outputs, values=torch.from_numpy(part.targets).to(device, dtype))
+    clean = torch.from_numpy(part.targets)
+    if name == "test" or not any(config.data.label_noise for config in configs):
+        return Examples(features, outputs, labels=clean.expand(len(configs), -1).to(device))
+    noisy = [_noisy(part, name, config, len(parts.dataset.classes)) for config in configs]
+    return Examples(features, outputs, labels=torch.stack(noisy).to(device))
+
+
+def _noisy(part: Part, name: str, config: Config, classes: int) -> Tensor:
+    from mlpexp.data import noisy_labels
+
+    share = config.data.label_noise
+    if share == 0:
+        return torch.from_numpy(part.targets)
+    key = config.stream_seeds()["noise"] * 2 + (name == "validation")
+    return torch.from_numpy(noisy_labels(part.targets, share, classes, key))

@@ -1,0 +1,79 @@
+"""On what a run was trained: where these agree bits are compared; elsewhere runs are reused, but marked.
+
+Nothing here loads torch, so the command line can tell without waiting.
+"""
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("mlpexp", "torch", "numpy", "hydra-core", "pydantic", "scikit-learn", "mlflow", "pyarrow", "safetensors")
+
+
+def numerics(device: str, stable_products: str) -> dict[str, str]:
+    """What bits depend on: torch's build, the mode of its products, the processor, the device.
+
+    `stable_products` is the MKL_CBWR that the training process was started with.
+    """
+    return {
+        "torch": _version("torch"),
+        "numpy": _version("numpy"),
+        "products": f"MKL_CBWR={stable_products}",
+        "processor": _processor(),
+        "capability": os.environ.get("ATEN_CPU_CAPABILITY", "default"),
+        "device": device,
+        "denormals": "flushed",
+    }
+
+
+def environment() -> dict[str, object]:
+    """Versions, platform, commit and threads: for the reader; nothing is compared with it."""
+    return {
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "commit": commit(),
+        "threads": 1,
+    }
+
+
+@lru_cache(maxsize=1)
+def commit() -> str | None:
+    """The commit of the checkout that mlpexp runs from, with `+` where files were changed; None outside of one."""
+    folder = Path(__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return None
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    """Vendor, family, model and the widest vector instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}".strip()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", facts.get("Features", "")).split()
+    vectors = [flag for flag in ("avx512f", "avx2", "sve", "asimd") if flag in flags]
+    names = [facts.get(key, "") for key in ("vendor_id", "model name", "cpu family", "model")]
+    return " ".join(filter(None, [platform.machine(), *names, *vectors[:1]]))

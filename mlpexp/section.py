@@ -1,0 +1,58 @@
+"""What every group of the schema is made of: closed, immutable sections with typed, ranged keys.
+
+Flow: **section** → data_schema → config.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _whole(value: object) -> object:
+    """Whole numbers may be spelt 8, 8.0 or 8e0; truth values and text are no numbers."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _real(value: object) -> object:
+    """Truth values are no numbers, and minus zero is zero: one number, one fingerprint."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return 0.0 if value == 0 else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Real = Annotated[float, BeforeValidator(_real)]
+Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """The value at which a key has no effect: there the fingerprint leaves it out, so a new key orphans no run."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class Unhashed:
+    """A key that does not change a run's numbers by itself (a path: what it leads to is hashed instead)."""
+
+
+class Section(BaseModel):
+    """One group of keys; immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What of this section enters the fingerprint."""
+        content: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if any(isinstance(mark, Unhashed) for mark in field.metadata):
+                continue
+            if any(isinstance(mark, Neutral) and mark.value == value for mark in field.metadata):
+                continue
+            content[name] = value.identity() if isinstance(value, Section) else value
+        return content

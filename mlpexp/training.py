@@ -1,0 +1,328 @@
+"""The loop: R networks, each as if it were alone.
+
+Flow: lanes → **training** → records. Lanes are told apart by numbers and columns only; no reduction crosses them.
+A lane that diverges or stops early leaves at the end of its epoch, and its neighbours keep their bits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlpexp.kernel.backpropagation import backward
+from mlpexp.kernel.losses import LOSSES, correct
+from mlpexp.kernel.measurements import Step, measure
+from mlpexp.kernel.network import Network, Trace, forward, predict
+from mlpexp.kernel.optimizers import Rule, column
+from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
+from mlpexp.records import Ending, Piece, gaps, metric
+
+EVALUATION_ROWS = 256
+"""Examples in one chunk of an evaluation: a constant, so that bits do not depend on the number of examples."""
+
+
+@dataclass
+class Examples:
+    """One part of the data: shared features [n, q]; labels [R, n] (noise may differ between lanes) or values [n, k]."""
+
+    features: Tensor
+    outputs: int
+    labels: Tensor | None = None
+    values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def select(self, lanes: Tensor) -> "Examples":
+        """The same part, with the labels of these lanes."""
+        return self if self.labels is None else replace(self, labels=self.labels.index_select(0, lanes))
+
+    def targets(self, rows: Tensor) -> Tensor:
+        """What the outputs should be for rows [R, B]: [R, B, k], one-hot for several classes."""
+        if self.labels is None:
+            assert self.values is not None
+            return self.values.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        labels = self.labels.gather(1, rows)
+        if self.outputs == 1:
+            return labels[:, :, None].to(self.features.dtype)
+        one_hot = torch.eye(self.outputs, dtype=self.features.dtype, device=self.features.device)
+        return one_hot.index_select(0, labels.flatten()).view(*rows.shape, -1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all lanes of a cohort share, beside their shape."""
+
+    epochs: int
+    batch_size: int
+    sampler: str
+    loss: str
+    output: str
+    evaluate_every: int
+    quantities: tuple[str, ...]
+    every: int
+
+
+@dataclass
+class Lanes:
+    """All that belongs to single lanes; `select` keeps some of them. Tensors have lanes first."""
+
+    numbers: list[int]
+    network: Network
+    rules: list[Rule]  # each for the next len(rule.learning_rate) lanes
+    parts: dict[str, Examples]
+    l2: list[float]
+    dropout: list[float]
+    batch_seeds: list[int]
+    dropout_seeds: list[int]
+    patience: list[int | None]
+    tolerance: list[float]
+    restore: list[str]
+    best: Tensor  # [R, P], the parameters with the lowest validation loss so far
+    best_loss: Tensor  # [R]
+    best_step: Tensor  # [R]
+    reference: Tensor  # [R], the validation loss that an improvement is measured from
+    waited: Tensor  # [R], evaluations without improvement
+    diverged_at: Tensor  # [R], -1 while all is finite
+
+    def select(self, lanes: Tensor) -> "Lanes":
+        """These lanes only, in this order, which must be increasing."""
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                chosen[field.name] = value.index_select(0, lanes)
+            elif isinstance(value, list) and field.name != "rules":
+                chosen[field.name] = [value[int(lane)] for lane in lanes]
+        rules, start = [], 0
+        for rule in self.rules:
+            end = start + len(rule.learning_rate)
+            mine = lanes[(lanes >= start) & (lanes < end)] - start
+            rules += [rule.select(mine)] if len(mine) else []
+            start = end
+        parts = {name: part.select(lanes) for name, part in self.parts.items()}
+        return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
+
+
+def train(plan: Plan, lanes: Lanes) -> Iterator[Piece | Ending]:
+    """Train all lanes to their end; yields their records piece by piece, and how each lane ended.
+
+    A piece is an epoch, or the one row that stands for the state after a lane's last update: it is measured on the
+    batch that would have come next.
+    """
+    step = 0
+    for epoch in range(plan.epochs + 1):
+        evaluation: dict[str, Tensor] = {}
+        over = torch.full_like(lanes.best_step, epoch == plan.epochs, dtype=torch.bool)
+        if epoch % plan.evaluate_every == 0 or epoch == plan.epochs:
+            evaluation = evaluate(plan, lanes, ("train", "validation"))
+            over |= remember_best(lanes, evaluation, step)
+        if over.any():
+            leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
+            yield look(plan, leaving, epoch, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
+            yield from endings(plan, leaving, step, stopped_early=epoch < plan.epochs)
+            staying = (~over).nonzero()[:, 0]
+            if not len(staying):
+                return
+            lanes = lanes.select(staying)
+            evaluation = {k: v.index_select(0, staying) for k, v in evaluation.items()}
+        piece = train_epoch(plan, lanes, epoch, step, evaluation)
+        yield piece
+        step += len(piece.steps)
+        diverged = lanes.diverged_at >= 0
+        if diverged.any():
+            yield from endings(plan, lanes.select(diverged.nonzero()[:, 0]), step)
+            if diverged.all():
+                return
+            lanes = lanes.select((~diverged).nonzero()[:, 0])
+
+
+def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
+    """One epoch of updates; nothing here waits for the device."""
+    network, examples = lanes.network, lanes.parts["train"]
+    batches = [epoch_batches(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
+    record = Recorder(plan, lanes, steps=len(batches[0]))
+    masks = Dropout(lanes, epoch)
+    gradient = torch.empty_like(network.parameters)
+    traces: dict[int, Trace] = {}
+    loss = LOSSES[plan.loss]
+    for i, rows in enumerate(map(np.stack, zip(*batches, strict=True))):
+        step = first_step + i
+        inputs, targets = gather(plan, examples, torch.from_numpy(rows).to(gradient.device))  # [R, B, q], [R, B, k]
+        if rows.shape[1] not in traces:
+            traces[rows.shape[1]] = Trace(network, rows.shape[1])  # the last batch may be short
+        trace = traces[rows.shape[1]]
+        z = forward(network, inputs, trace, masks.draw(rows.shape[1]))  # keeps every X_l and Z_l
+        losses, delta = loss(z, targets, plan.output)  # [R, B], [R, B, k]
+        backward(network, trace, delta, gradient)  # [R, P], of each lane's mean loss
+        losses = losses.sum(dim=1) / rows.shape[1]
+        mark_diverged(lanes, losses, gradient, step)
+        update = descend(lanes, gradient)
+        if step % plan.every == 0:
+            record.layers(
+                i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
+            )
+        record.losses[i] = losses
+        network.parameters += torch.where(lanes.diverged_at[:, None] < 0, update, 0.0)
+    return record.piece(first_step, evaluation)
+
+
+def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, Tensor]) -> Piece:
+    """One row for the state as it is: forward, backward and measurements on the next batch, and no update."""
+    network, examples = lanes.network, lanes.parts["train"]
+    rows = np.stack(
+        [first_batch(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
+    )
+    record = Recorder(plan, lanes, steps=1)
+    trace, gradient = Trace(network, rows.shape[1]), torch.empty_like(network.parameters)
+    inputs, targets = gather(plan, examples, torch.from_numpy(rows).to(gradient.device))
+    z = forward(network, inputs, trace, Dropout(lanes, epoch).draw(rows.shape[1]))
+    losses, delta = LOSSES[plan.loss](z, targets, plan.output)
+    backward(network, trace, delta, gradient)
+    record.losses[0] = losses.sum(dim=1) / rows.shape[1]
+    mark_diverged(lanes, record.losses[0], gradient, step)
+    record.layers(0, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, None)))
+    return record.piece(step, evaluation)
+
+
+def gather(plan: Plan, examples: Examples, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs [R, B, q] and targets [R, B, k] of rows [R, B]; gradient descent on all examples copies no input."""
+    if plan.sampler == "full":
+        return examples.features.expand(len(rows), -1, -1), examples.targets(rows)
+    inputs = examples.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+    return inputs, examples.targets(rows)
+
+
+def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> None:
+    """Note the step of each lane's first non-finite loss or gradient."""
+    finite = torch.isfinite(losses) & torch.isfinite(gradient.abs().amax(dim=1))
+    lanes.diverged_at = torch.where((lanes.diverged_at < 0) & ~finite, step, lanes.diverged_at)
+
+
+def descend(lanes: Lanes, gradient: Tensor) -> Tensor:
+    """ΔΘ [R, P]: the penalty's gradient is added (where a lane has one), then each rule updates its own lanes."""
+    if any(lanes.l2):
+        gradient = penalised(lanes, gradient)
+    updates, start = [], 0
+    for rule in lanes.rules:
+        end = start + len(rule.learning_rate)
+        updates.append(rule.step(gradient[start:end]))
+        start = end
+    return torch.cat(updates) if len(updates) > 1 else updates[0]
+
+
+def penalised(lanes: Lanes, gradient: Tensor) -> Tensor:
+    """g + λW; biases are free. Chosen lane by lane: adding 0 · W would change the sign of zeros."""
+    layout, parameters = lanes.network.layout, lanes.network.parameters
+    gradient, l2 = gradient.clone(), column(lanes.l2).to(gradient)
+    for l in range(layout.depth):
+        part, weight = layout.weight(gradient, l), layout.weight(parameters, l)
+        part.copy_(torch.where(l2[:, :, None] > 0, part + l2[:, :, None] * weight, part))
+    return gradient
+
+
+class Dropout:
+    """The masks of one epoch's steps, each lane's from its own stream."""
+
+    def __init__(self, lanes: Lanes, epoch: int) -> None:
+        self.shares = lanes.dropout
+        self.units = [layer.outputs for layer in lanes.network.layout.layers[:-1]]
+        self.generators = [stream(seed, "dropout", epoch) for seed in lanes.dropout_seeds]
+        self.like = lanes.network.parameters
+
+    def draw(self, rows: int) -> list[Tensor] | None:
+        """One mask [R, B, k] a hidden layer; None where no lane drops out."""
+        if not any(self.shares):
+            return None
+        drawn = zip(self.generators, self.shares, strict=True)
+        of_lanes = [[dropout_mask(g, share, (rows, k), self.like.dtype) for k in self.units] for g, share in drawn]
+        return [torch.stack(masks).to(self.like.device) for masks in zip(*of_lanes, strict=True)]
+
+
+class Recorder:
+    """Buffers for the steps of one piece, filled on the device and read once."""
+
+    def __init__(self, plan: Plan, lanes: Lanes, steps: int) -> None:
+        like, depth = lanes.network.parameters, lanes.network.layout.depth
+        self.numbers, self.every = lanes.numbers, plan.every
+        self.losses = like.new_empty(steps, len(self.numbers))
+        self.buffers = {name: like.new_full((steps, len(self.numbers), depth), torch.nan) for name in plan.quantities}
+        self.measured = np.zeros(steps, dtype=bool)
+
+    def layers(self, i: int, values: dict[str, Tensor]) -> None:
+        """Write [R, L] of each quantity into row i."""
+        self.measured[i] = True
+        for name, value in values.items():
+            self.buffers[name][i] = value
+
+    def piece(self, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
+        """The filled buffers as arrays."""
+        return Piece(
+            lanes=self.numbers,
+            steps=np.arange(first_step, first_step + len(self.losses)),
+            losses=self.losses.numpy(force=True),
+            measured=self.measured,
+            layers={name: buffer.numpy(force=True) for name, buffer in self.buffers.items()},
+            evaluation={name: value.numpy(force=True) for name, value in evaluation.items()},
+        )
+
+
+def evaluate(plan: Plan, lanes: Lanes, parts: tuple[str, ...]) -> dict[str, Tensor]:
+    """`loss/…` and, for classes, `accuracy/…` of each lane on the named parts, [R] in double precision."""
+    found: dict[str, Tensor] = {}
+    for name in parts:
+        examples = lanes.parts[name]
+        if not len(examples):
+            continue
+        losses = examples.features.new_empty(len(lanes.numbers), len(examples), dtype=torch.float64)
+        right = torch.empty_like(losses, dtype=torch.bool)
+        for start, z in predict(lanes.network, examples.features, EVALUATION_ROWS):
+            end = min(start + EVALUATION_ROWS, len(examples))
+            rows = torch.arange(start, end, device=z.device).expand(len(lanes.numbers), -1)
+            chunk = z[:, : end - start].contiguous()
+            losses[:, start:end] = LOSSES[plan.loss](chunk, examples.targets(rows), plan.output)[0]
+            if examples.labels is not None:
+                right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.output)
+        found[metric("loss", name)] = losses.sum(dim=1) / len(examples)
+        if examples.labels is not None:
+            found[metric("accuracy", name)] = right.sum(dim=1, dtype=torch.float64) / len(examples)
+    return found
+
+
+def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Tensor:
+    """Keep the parameters of the lowest validation loss so far; tell which lanes have waited too long."""
+    loss = evaluation.get(metric("loss", "validation"))
+    if loss is None:
+        return torch.zeros_like(lanes.best_step, dtype=torch.bool)
+    better = loss < lanes.best_loss  # false for NaN
+    lanes.best = torch.where(better[:, None], lanes.network.parameters, lanes.best)
+    lanes.best_loss = torch.where(better, loss, lanes.best_loss)
+    lanes.best_step = torch.where(better, step, lanes.best_step)
+    improved = loss < lanes.reference - loss.new_tensor(lanes.tolerance)
+    lanes.reference = torch.where(improved, loss, lanes.reference)
+    lanes.waited = torch.where(improved, 0, lanes.waited + 1)
+    patience = lanes.waited.new_tensor([2**31 if p is None else p for p in lanes.patience])
+    return lanes.waited >= patience
+
+
+def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
+    """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
+    final = lanes.network.parameters
+    restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
+    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, lanes.best, final))
+    scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
+    for i, number in enumerate(lanes.numbers):
+        diverged_at = int(lanes.diverged_at[i])
+        own = {} if diverged_at >= 0 else {name: float(value[i]) for name, value in scores.items()}
+        yield Ending(
+            lane=number,
+            status="diverged" if diverged_at >= 0 else "stopped_early" if stopped_early else "finished",
+            last_step=diverged_at if diverged_at >= 0 else step,
+            best_step=int(lanes.best_step[i]),
+            final=final[i].numpy(force=True).copy(),
+            best=lanes.best[i].numpy(force=True).copy(),
+            scores=own | gaps(own),
+        )
