@@ -1,1 +1,42 @@
-"""mlpexp."""
+"""mlpexp: an instrument to study the training of multilayer perceptrons.
+
+    >>> import mlpexp
+    >>> config = mlpexp.compose(["model.depth=8", "training.epochs=1", "tracking=none"])
+    >>> result, = mlpexp.run(config, quiet=True)
+    >>> sorted(result.scores)[:3]
+    ['accuracy/test', 'accuracy/train', 'accuracy/validation']
+    >>> result.record["delta_norm"].shape
+    (18, 8)
+
+Names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlpexp.composition import compose
+    from mlpexp.config import Config
+    from mlpexp.refusals import ConfigError
+    from mlpexp.results import Record, Result, load
+    from mlpexp.run import RunError, run
+
+__all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "run"]
+
+_HOMES = {
+    "Config": "config",
+    "ConfigError": "refusals",
+    "Record": "results",
+    "Result": "results",
+    "RunError": "run",
+    "compose": "composition",
+    "load": "results",
+    "run": "run",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"mlpexp has no {name}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"mlpexp.{_HOMES[name]}"), name)

@@ -6,6 +6,7 @@ Flow: config → **cohorts** → execution. No torch.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
@@ -26,8 +27,8 @@ class Size:
 def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
-    Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its scale,
-    label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output, loss,
+    Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
+    scale, label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output, loss,
     batches, length, precision, device and measurements are common.
     """
     common = {
@@ -46,7 +47,7 @@ def lane_bytes(config: Config, size: Size) -> int:
     number = 8 if training.dtype == "float64" else 4
     units = model.width * (model.depth - 1) + size.outputs
     widths = [size.inputs, *[model.width] * (model.depth - 1), size.outputs]
-    parameters = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    parameters = sum((a + 1) * b for a, b in pairwise(widths))
     full = training.sampler == "full"
     rows = size.examples if full else training.batch_size
     steps = 1 if full else -(-size.examples // training.batch_size)
@@ -74,8 +75,9 @@ def group(
         if each > share:
             raise ConfigError(
                 [
-                    f"model.depth={first.model.depth} model.width={first.model.width} needs about {each / 1e9:.1f} GB a "
-                    f"network, each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer workers"
+                    f"model.depth={first.model.depth} model.width={first.model.width} needs about {each / 1e9:.1f} GB "
+                    f"a network, each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer "
+                    "workers: executor.workers=1"
                 ]
             )
         most = max(1, min(lanes or MOST_LANES, share // each))
@@ -91,11 +93,11 @@ def group(
 def _cut(positions: list[int], pieces: int) -> list[list[int]]:
     """In pieces of equal size, give or take one."""
     bounds = [round(i * len(positions) / pieces) for i in range(pieces + 1)]
-    return [positions[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [positions[a:b] for a, b in pairwise(bounds)]
 
 
 def _work(config: Config, size: Size) -> float:
     """Multiplications of a run, about."""
     widths = [size.inputs, *[config.model.width] * (config.model.depth - 1), size.outputs]
-    products = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    products = sum(a * b for a, b in pairwise(widths))
     return float(products) * size.examples * max(config.training.epochs, 1)

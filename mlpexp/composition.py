@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -43,22 +44,38 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
     with _hydra() as known:
         search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
         groups = [o for o in parsed if known.is_group(o, config_dir)]
-        mistakes = [line for o in groups if (line := known.group_mistake(o, config_dir))]
+        mistakes = [line for o in groups if (line := known.group_mistake(o, config_dir)) is not None]
         if mistakes:
             raise ConfigError(mistakes)
-        base = _compose(config_name, [*search, *(o.input_line for o in groups)])
+        base = _compose(config_name, [*search, *_lines(groups)])
         names = [name for name, _ in flatten(OmegaConf.to_container(base))]  # type: ignore[arg-type]
         unknown = [o for o in parsed if o not in groups and _is_unknown(o, names)]
-        kept = [o.input_line for o in parsed if o not in unknown]
-        composed = _compose(config_name, [*search, *kept])
+        composed = _compose(config_name, [*search, *_lines([o for o in parsed if o not in unknown])])
     mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, [*names, *known.names])}" for o in unknown]
     try:
-        return validate(_container(composed))
+        config = validate(_container(composed))
     except ConfigError as error:
-        mistakes += error.mistakes
-    finally:
-        if mistakes:
-            raise ConfigError(mistakes)
+        raise ConfigError([*mistakes, *error.mistakes]) from None
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def compose_grid(
+    overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
+) -> list[Config]:
+    """The typed config of every point of a multirun, in the order of Hydra's basic sweeper; raises with every mistake."""
+    parsed = _parse(overrides, grid=True)
+    points = BasicSweeper.split_arguments(parsed, None)[0]
+    configs, mistakes = [], []
+    for point in points:
+        try:
+            configs.append(compose(point, config_dir, config_name))
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(list(dict.fromkeys(mistakes)))
+    return configs
 
 
 class _Groups:
@@ -93,7 +110,7 @@ def _hydra() -> Iterator[_Groups]:
         yield _Groups()
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def _parse(overrides: Sequence[str], grid: bool = False) -> list[Override]:
     parser = OverridesParser.create()
     parsed, mistakes = [], []
     for text in overrides:
@@ -105,12 +122,16 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         if not override.key_or_group:
             mistakes.append(f"{text!r} names no key; write KEY=VALUE")
             continue
-        if override.is_sweep_override():
+        if override.is_sweep_override() and not grid:
             mistakes.append(f"{text} names several values; train takes one point, `mlpexp train -m …` takes the grid")
         parsed.append(override)
     if mistakes:
         raise ConfigError(mistakes)
     return parsed
+
+
+def _lines(overrides: Sequence[Override]) -> list[str]:
+    return [override.input_line for override in overrides if override.input_line is not None]
 
 
 def _is_unknown(override: Override, names: Sequence[str]) -> bool:

@@ -177,8 +177,8 @@ class Config(Section):
     optimizer: Optimizer
     training: Training
     measurements: Measurements
-    tracking: Tracking
-    executor: Executor
+    tracking: Tracking = Tracking()
+    executor: Executor = Executor()
     seed: Seed = 0
     replicates: Whole = Field(1, ge=1, le=100_000)
     seeds: Seeds = Seeds()
@@ -230,6 +230,11 @@ class Config(Section):
         }
         return digest(content)[:12]
 
+    def record(self) -> dict[str, Any]:
+        """What the run folder keeps: the run itself, not where it was tracked, executed or stored."""
+        kept = {name: getattr(self, name).model_dump() for name in (*HASHED, "measurements", "seeds")}
+        return {**kept, "seed": self.seed}
+
     def flat(self) -> dict[str, object]:
         """The run's keys as flat names (`model.depth`), tracking, execution and paths left out."""
         return dict(flatten({name: getattr(self, name).model_dump() for name in (*HASHED, "seeds")})) | {
@@ -238,6 +243,17 @@ class Config(Section):
 
 
 HASHED = ("data", "model", "initialisation", "optimizer", "training")
+
+
+OUTPUTS = {"binary": "sigmoid", "multiclass": "softmax", "regression": "identity"}
+LOSSES = {"binary": "cross_entropy", "multiclass": "cross_entropy", "regression": "mse"}
+
+
+def output_and_loss(config: Config, task: str) -> tuple[str, str]:
+    """The output function and the loss: as the config says, else as the data's task asks for."""
+    output = OUTPUTS[task] if config.model.output == "auto" else config.model.output
+    loss = LOSSES[task] if config.training.loss == "auto" else config.training.loss
+    return output, loss
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

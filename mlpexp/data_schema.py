@@ -31,8 +31,8 @@ class Split(Section):
     def _some_remain(self) -> Self:
         if isinstance(self.test, float) and self.validation + self.test >= 1:
             raise ValueError(
-                f"data.split.validation={self.validation:g} and data.split.test={self.test:g} leave nothing to train on; "
-                "their sum must be below 1"
+                f"data.split.validation={self.validation:g} and data.split.test={self.test:g} leave nothing to train "
+                "on; their sum must be below 1"
             )
         return self
 
@@ -112,7 +112,7 @@ class Generated(DataBase):
 
 
 class Clusters(Generated):
-    """Normal clouds of unit spread, one per class; Bayes accuracy known."""
+    """Normal clouds of unit spread, one per class, round a circle; Bayes accuracy known."""
 
     name: Literal["clusters"]
     features: Whole = Field(2, ge=1, le=100_000)

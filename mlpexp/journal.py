@@ -18,13 +18,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
@@ -57,7 +60,12 @@ class Journal:
             return
         arrays: dict[str, Any] = {}
         for i, piece in enumerate(self.pending):
-            own = {"lanes": np.array(piece.lanes), "steps": piece.steps, "losses": piece.losses, "measured": piece.measured}
+            own = {
+                "lanes": np.array(piece.lanes),
+                "steps": piece.steps,
+                "losses": piece.losses,
+                "measured": piece.measured,
+            }
             named = {f"layers.{k}": v for k, v in piece.layers.items()}
             named |= {f"evaluation.{k}": v for k, v in piece.evaluation.items()}
             arrays |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in (own | named).items()}
@@ -139,7 +147,7 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
 def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
     """A row [P] of Θ under torch.nn.Linear's names: `layers.0.weight` [k_out, k_in], `layers.0.bias`."""
     named, start = {}, 0
-    for l, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for l, (inputs, outputs) in enumerate(pairwise(widths)):
         weights = row[start : start + inputs * outputs].reshape(inputs, outputs)
         named[f"layers.{l}.weight"] = np.ascontiguousarray(weights.T)
         start += inputs * outputs
@@ -149,45 +157,80 @@ def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
     return named
 
 
+EVALUATIONS = tuple(metric(name, part) for part in ("train", "validation") for name in ("loss", "accuracy"))
+GROUP_ROWS = 4096
+
+
 def _write_records(pieces: Iterable[Piece], endings: Mapping[int, Ending], places: Mapping[int, Path]) -> None:
-    """One parquet file a lane, a row group a piece; rows behind a lane's diverging step are left out."""
-    writers: dict[int, pq.ParquetWriter] = {}
-    try:
+    """One parquet file a lane; rows behind a lane's diverging step are left out."""
+    with ExitStack() as open_files:
+        lanes = {
+            lane: open_files.enter_context(_LaneRecord(places[lane] / "record.parquet", ending.last_step))
+            for lane, ending in endings.items()
+        }
         for piece in pieces:
             for column, lane in enumerate(piece.lanes):
-                table = _table(piece, column, endings[lane].last_step)
-                if not len(table):
-                    continue
-                if lane not in writers:
-                    writers[lane] = pq.ParquetWriter(places[lane] / "record.parquet", table.schema, compression="zstd")
-                writers[lane].write_table(table.cast(writers[lane].schema))
-    finally:
-        for writer in writers.values():
-            writer.close()
+                lanes[lane].append(piece, column)
 
 
-def _table(piece: Piece, column: int, last_step: int) -> pa.Table:
-    """One lane's rows of a piece. Evaluations stand in the row of their step; what was not measured is null."""
-    kept = piece.steps <= last_step
-    columns: dict[str, pa.Array] = {
-        "step": pa.array(piece.steps[kept]),
-        metric("loss", "batch"): pa.array(piece.losses[kept, column]),
-    }
-    for name in EVALUATIONS:
-        values = np.zeros(int(kept.sum()))
-        blank = np.ones(len(values), dtype=bool)
-        if name in piece.evaluation and len(values):
-            values[0], blank[0] = piece.evaluation[name][column], False
-        columns[name] = pa.array(values, mask=blank)
-    for quantity, values in piece.layers.items():
-        depth = values.shape[2]
-        for layer in range(depth):
-            cells = values[kept, column, layer]
-            columns[layer_metric(quantity, layer + 1, depth)] = pa.array(cells, mask=~piece.measured[kept])
-    return pa.table(columns)
+class _LaneRecord:
+    """The parquet file of one lane, written a group of rows at a time."""
 
+    def __init__(self, file: Path, last_step: int) -> None:
+        self.file, self.last_step = file, last_step
+        self.columns: dict[str, list[NDArray[Any]]] = {}
+        self.measured: list[NDArray[np.bool_]] = []
+        self.rows = 0
+        self.writer: pq.ParquetWriter | None = None
 
-EVALUATIONS = tuple(metric(name, part) for part in ("train", "validation") for name in ("loss", "accuracy"))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write()
+        if self.writer is not None:
+            self.writer.close()
+
+    def append(self, piece: Piece, column: int) -> None:
+        """One lane's rows of a piece. An evaluation stands in the row of its step."""
+        count = int(np.searchsorted(piece.steps, self.last_step, side="right"))
+        if not count:
+            return
+        own: dict[str, NDArray[Any]] = {
+            "step": piece.steps[:count],
+            metric("loss", "batch"): piece.losses[:count, column],
+        }
+        for name in EVALUATIONS:
+            own[name] = np.full(count, np.nan)
+            own[name][0] = piece.evaluation[name][column] if name in piece.evaluation else np.nan
+        own |= {name: values[:count, column] for name, values in piece.layers.items()}
+        for name, values in own.items():
+            self.columns.setdefault(name, []).append(values)
+        self.measured.append(piece.measured[:count])
+        self.rows += count
+        if self.rows >= GROUP_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the gathered rows; what was not evaluated or measured at a step is null."""
+        if not self.rows:
+            return
+        blank = ~np.concatenate(self.measured)
+        cells: dict[str, pa.Array] = {}
+        for name, parts in self.columns.items():
+            values = np.concatenate(parts)
+            if values.ndim == 1:
+                cells[name] = pa.array(values, mask=np.isnan(values) if name in EVALUATIONS else None)
+                continue
+            for layer, column in enumerate(values.T, start=1):
+                cells[layer_metric(name, layer, values.shape[1])] = pa.array(
+                    column, mask=blank if blank.any() else None
+                )
+        table = pa.table(cells)
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(self.file, table.schema, compression="zstd", write_statistics=False)
+        self.writer.write_table(table)
+        self.columns, self.measured, self.rows = {}, [], 0
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:

@@ -6,12 +6,13 @@ Flow: cohorts → **lanes** → training.
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mlpexp.config import Config
+from mlpexp.config import Config, output_and_loss
 from mlpexp.data import Parts, prepare
-from mlpexp.data.dataset import Part, Task
+from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
@@ -19,16 +20,7 @@ from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
 from mlpexp.training import Examples, Lanes, Plan
 
-OUTPUTS: dict[Task, str] = {"binary": "sigmoid", "multiclass": "softmax", "regression": "identity"}
-LOSSES: dict[Task, str] = {"binary": "cross_entropy", "multiclass": "cross_entropy", "regression": "mse"}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def output_and_loss(config: Config, task: Task) -> tuple[str, str]:
-    """The output function and the loss: as the config says, else as the data's task asks for."""
-    output = OUTPUTS[task] if config.model.output == "auto" else config.model.output
-    loss = LOSSES[task] if config.training.loss == "auto" else config.training.loss
-    return output, loss
 
 
 def layout_of(config: Config, inputs: int, outputs: int) -> Layout:
@@ -152,4 +144,4 @@ def _noisy(part: Part, name: str, config: Config, classes: int) -> Tensor:
     if share == 0:
         return torch.from_numpy(part.targets)
     key = config.stream_seeds()["noise"] * 2 + (name == "validation")
-    return torch.from_numpy(noisy_labels(part.targets, share, classes, key))
+    return torch.from_numpy(noisy_labels(part.targets.astype(np.int64), share, classes, key))

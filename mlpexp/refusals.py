@@ -100,7 +100,7 @@ def _key(location: Sequence[str | int], content: Mapping[str, Any]) -> str:
     here: Any = content
     for part in location:
         if (isinstance(here, Mapping) and part in here) or (isinstance(part, int) and isinstance(here, list)):
-            here = here[part]
+            here = here[part]  # type: ignore[index]
         elif here is not None and (not isinstance(here, Mapping) or here.get("name") == part):
             continue
         parts.append(str(part))

@@ -4,6 +4,7 @@ Flow: config → **data** → lanes → training. Arrays are NumPy's; nothing he
 """
 
 from mlpexp.data.dataset import DataError, Dataset, Part, Parts
+from mlpexp.data.noise import noisy_labels
 from mlpexp.data.prepare import data_digest, load, prepare
 
-__all__ = ["DataError", "Dataset", "Part", "Parts", "data_digest", "load", "prepare"]
+__all__ = ["DataError", "Dataset", "Part", "Parts", "data_digest", "load", "noisy_labels", "prepare"]

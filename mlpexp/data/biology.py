@@ -1,5 +1,6 @@
 """Sets that come with R packages, read where they are installed: splice junctions, leukaemia."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from mlpexp.data.dataset import DataError, Dataset, repeated_rows
 LIBRARIES = ("/usr/lib/R/site-library", "/usr/local/lib/R/site-library", "/usr/lib/R/library")
 PACKAGES = {"splice": ("mlbench", "data/DNA.rda"), "golub": ("multtest", "data/golub.RData")}
 INSTALL = {
-    "splice": "apt-get install r-cran-mlbench && pip install rdata",
-    "golub": "apt-get install r-bioc-multtest && pip install rdata",
+    "splice": ("apt-get install r-cran-mlbench", "pip install rdata"),
+    "golub": ("apt-get install r-bioc-multtest", "pip install rdata"),
 }
 JUNCTIONS = {"n": "neither", "ei": "exon → intron", "ie": "intron → exon"}
 
@@ -70,15 +71,17 @@ def _read(name: str, path: str | None) -> dict[str, Any]:
     """The objects of an R data file by name."""
     file = find(name) if path is None else Path(path).expanduser()
     if file is None:
-        raise DataError(f"{name} is not installed; `{INSTALL[name]}` installs it, or name its file: data.path=FILE")
+        raise DataError(f"{name} is not installed; `{INSTALL[name][0]}` installs it, or name its file: data.path=FILE")
     if not file.is_file():
         raise DataError(f"data.path={path} is no file; null finds the one of the R package {PACKAGES[name][0]}")
     try:
-        from rdata import read_rda
+        rdata = import_module("rdata")
     except ImportError:
-        raise DataError(f"{name} is an R file, and rdata, which reads it, is missing; `pip install rdata`") from None
+        raise DataError(
+            f"{name} is an R file, and rdata, which reads it, is missing; `{INSTALL[name][1]}` installs it"
+        ) from None
     try:
-        content: dict[str, Any] = read_rda(str(file), default_encoding="utf-8")
+        content: dict[str, Any] = rdata.read_rda(str(file), default_encoding="utf-8")
     except Exception as error:
         raise DataError(f"{file} cannot be read as an R data file: {error}") from None
     missing = {"splice": {"DNA"}, "golub": {"golub", "golub.cl", "golub.gnames"}}[name] - content.keys()

@@ -145,6 +145,6 @@ def refuse_if_too_large(what: str, size: float) -> None:
     free = psutil.virtual_memory().available
     if size > free / 2:
         raise DataError(
-            f"{what} needs about {size / 1e9:.1f} GB of memory, more than half of the {free / 1e9:.1f} GB that are free; "
-            "use fewer rows or columns"
+            f"{what} needs about {size / 1e9:.1f} GB of memory, more than half of the {free / 1e9:.1f} GB that are "
+            "free; use fewer rows or columns"
         )

@@ -8,20 +8,22 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
-from mlpexp.data.dataset import DataError, Dataset
+from mlpexp.data.dataset import DataError, Dataset, refuse_if_too_large
 
 FASHION_CLASSES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+FASHION_INSTALL = "apt-get install dataset-fashion-mnist"
 FASHION_FOLDERS = ("/usr/share/datasets/fashion-mnist", "/usr/share/datasets/fashion_mnist")
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def load(path: str) -> Dataset:
+def load(path: str | None) -> Dataset:
     """Training rows first, then the test rows that the authors set aside."""
+    if path is None:
+        raise DataError("data.path is missing: name the folder of the IDX files, data.path=FOLDER")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(
@@ -29,13 +31,11 @@ def load(path: str) -> Dataset:
         )
     images = [_read(_find(folder, f"{part}-images")) for part in ("train", "t10k")]
     labels = [_read(_find(folder, f"{part}-labels")) for part in ("train", "t10k")]
-    for pictures, names, part in zip(images, labels, ("train", "t10k"), strict=True):
-        if names.ndim != 1 or len(names) != len(pictures):
-            raise DataError(f"{folder}: {part} has {len(pictures)} images but labels of shape {names.shape}")
-    if images[0].shape[1:] != images[1].shape[1:]:
-        raise DataError(f"{folder}: training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}")
+    _refuse_mislabelled(folder, images, labels)
     targets = np.concatenate(labels).astype(np.int64)
     numbers, targets = np.unique(targets, return_inverse=True)
+    if len(numbers) < 2:
+        raise DataError(f"{folder}: all {len(targets)} labels are {numbers[0]}; classification needs two classes")
     pixels = np.concatenate([part.reshape(len(part), -1) for part in images])
     return Dataset(
         name="idx",
@@ -57,7 +57,7 @@ def load_fashion_mnist(path: str | None = None) -> Dataset:
     folder = path or next((place for place in FASHION_FOLDERS if os.path.isdir(place)), None)
     if folder is None:
         raise DataError(
-            "fashion_mnist is not installed; `apt-get install dataset-fashion-mnist` installs it, "
+            f"fashion_mnist is not installed; `{FASHION_INSTALL}` installs it, "
             "or name the folder of its four IDX files: data.path=FOLDER"
         )
     dataset = load(folder)
@@ -72,6 +72,24 @@ def load_fashion_mnist(path: str | None = None) -> Dataset:
         licence="MIT",
         source="Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747",
     )
+
+
+def _refuse_mislabelled(folder: Path, images: list[NDArray[np.generic]], labels: list[NDArray[np.generic]]) -> None:
+    """Files that are sound by themselves, and do not belong together."""
+    for pictures, names, part in zip(images, labels, ("train", "t10k"), strict=True):
+        if pictures.ndim < 2:
+            raise DataError(f"{folder}: the {part} images are {len(pictures)} single numbers; are they the labels?")
+        if names.ndim != 1 or len(names) != len(pictures):
+            raise DataError(f"{folder}: {part} has {len(pictures)} images but labels of shape {names.shape}")
+        if names.dtype.kind == "f":
+            raise DataError(f"{folder}: the {part} labels are of type {names.dtype}; classes are whole numbers")
+    if images[0].shape[1:] != images[1].shape[1:]:
+        raise DataError(f"{folder}: training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}")
+    if images[0].dtype != images[1].dtype:
+        raise DataError(f"{folder}: training images are {images[0].dtype}, test images {images[1].dtype}")
+    unseen = np.setdiff1d(labels[1], labels[0])
+    if len(unseen):
+        raise DataError(f"{folder}: class {unseen[0]} is among the t10k labels but not among the train labels")
 
 
 def _find(folder: Path, beginning: str) -> Path:
@@ -99,10 +117,11 @@ def _read(file: Path) -> NDArray[np.generic]:
             shape = struct.unpack(f">{head[3]}I", sizes)
             dtype = np.dtype(TYPES[head[2]])
             expected = math.prod(shape) * dtype.itemsize
-            if expected > psutil.virtual_memory().available // 2:
-                raise DataError(f"{file} holds {expected / 1e9:.1f} GB, more than half of the free memory")
+            refuse_if_too_large(str(file), expected)
             content = stream.read(expected + 1)
-    except (EOFError, OSError, zlib.error) as error:
+    except EOFError:
+        raise DataError(f"{file} is cut short: its gzip stream ends before its end mark; copy the file again") from None
+    except (OSError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
     if len(content) != expected:
         more = "more" if len(content) > expected else "only"

@@ -1,5 +1,7 @@
 """MNIST-1D: ten shapes of digits as noisy signals of 40 points (Greydanus & Kobak 2020, arXiv:2011.14439)."""
 
+from importlib import import_module
+
 import numpy as np
 
 from mlpexp.data.dataset import DataError, Dataset
@@ -15,15 +17,13 @@ def load() -> Dataset:
     Reseeds the global generators of NumPy and Python; whoever calls it puts them back.
     """
     try:
-        from mnist1d.data import get_dataset_args, get_templates
-        from mnist1d.transform import transform
-        from mnist1d.utils import set_seed
+        data, transformation, utils = (import_module(f"mnist1d.{name}") for name in ("data", "transform", "utils"))
     except ImportError:
         raise DataError(f"mnist1d is not installed; `{INSTALL}` installs it") from None
-    recipe, templates = get_dataset_args(), get_templates()
-    set_seed(recipe.seed)
+    recipe, templates = data.get_dataset_args(), data.get_templates()
+    utils.set_seed(recipe.seed)
     labels = np.repeat(templates["y"], recipe.num_samples // len(templates["y"]))
-    signals = np.stack([transform(templates["x"][label], templates["t"], recipe)[0] for label in labels])
+    signals = np.stack([transformation.transform(templates["x"][label], templates["t"], recipe)[0] for label in labels])
     order = np.random.permutation(len(labels))  # noqa: NPY002 (the package's draw)
     return Dataset(
         name="mnist1d",

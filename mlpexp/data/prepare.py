@@ -19,6 +19,8 @@ from mlpexp.data.splits import Rows, part_rows
 if TYPE_CHECKING:
     from mlpexp.data_schema import DataBase
 
+Floats = NDArray[np.float64]
+
 SOURCES: dict[str, Callable[..., Dataset]] = {
     "digits": packaged.load_digits,
     "breast_cancer": packaged.load_breast_cancer,
@@ -69,8 +71,10 @@ def prepare(config: "DataBase") -> Parts:
         fill = _fill(dataset, raw[0])
         raw = [np.where(np.isnan(features), fill, features) for features in raw]
     centre, scale = _normalisation(raw[0], config.normalisation)
-    parts = [Part((x - centre) / scale, dataset.targets[part]) for x, part in zip(raw, rows, strict=True)]
-    return Parts(dataset, *parts, centre=centre, scale=scale, digest=_digest(dataset, rows), fill=fill)
+    training, validation, test = (
+        Part((features - centre) / scale, dataset.targets[part]) for features, part in zip(raw, rows, strict=True)
+    )
+    return Parts(dataset, training, validation, test, centre, scale, _digest(dataset, rows), fill)
 
 
 def data_digest(config: "DataBase") -> str:
@@ -121,7 +125,7 @@ def _digest(dataset: Dataset, rows: tuple[Rows, Rows, Rows]) -> str:
     return array_digest(rows, dataset.digest)
 
 
-def _fill(dataset: Dataset, training: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fill(dataset: Dataset, training: Floats) -> Floats:
     """What replaces a missing value in each column, [q]; a missing category becomes the most frequent one."""
     present = ~np.isnan(training)
     empty = np.flatnonzero(~present.any(axis=0))
@@ -131,7 +135,7 @@ def _fill(dataset: Dataset, training: NDArray[np.float64]) -> NDArray[np.float64
             "imputed; leave the column out with data.drop"
         )
     if dataset.imputation == "mean":
-        fill = np.nanmean(training, axis=0)
+        fill: Floats = np.nanmean(training, axis=0)
     elif dataset.imputation == "median":
         fill = np.nanmedian(training, axis=0)
     else:
@@ -141,13 +145,13 @@ def _fill(dataset: Dataset, training: NDArray[np.float64]) -> NDArray[np.float64
     return fill
 
 
-def _most_frequent(values: NDArray[np.float64]) -> float:
+def _most_frequent(values: Floats) -> float:
     """The commonest value; of several the least."""
     distinct, counts = np.unique(values, return_counts=True)
     return float(distinct[counts.argmax()])
 
 
-def _normalisation(training: NDArray[np.float64], kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _normalisation(training: Floats, kind: str) -> tuple[Floats, Floats]:
     """Centre and scale of each feature, [q]; a constant feature is centred and left at that."""
     columns = training.shape[1]
     if kind == "standard":

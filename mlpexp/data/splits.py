@@ -97,6 +97,7 @@ def _cut_groups(
     if not len(second_rows) or len(np.unique(labels[~chosen])) < len(np.unique(labels)):
         raise DataError(
             f"{dataset.name}: {len(rows)} rows in {len(sizes)} groups of rows that stay together cannot be split "
-            f"{share:.3g} with every class in the larger part; take other shares, another data.group, or data.repeats=apart"
+            f"{share:.3g} with every class in the larger part; take other shares, another data.group, or "
+            "data.repeats=apart"
         )
     return first_rows, second_rows

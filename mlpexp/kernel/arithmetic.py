@@ -4,7 +4,8 @@ Five rules hold in the whole kernel (tests/test_bits.py reads the source for the
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
 (b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
 (c) elementwise functions only from `+ − × ÷ sqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv` and
-    exact ones (abs, neg, sign, comparisons): torch's sigmoid, softplus, silu, elu, selu give other bits in a buffer's tail;
+    exact ones (abs, neg, sign, comparisons): torch's own sigmoid, softplus, silu, elu, selu give other bits in a
+    buffer's tail;
 (d) reductions only by `sum`, `vector_norm`, `amax`, `argmax` over named dims;
 (e) what differs between lanes is a column [R, 1], also in a cohort of equals.
 """
@@ -13,9 +14,6 @@ import os
 
 import torch
 from torch import Tensor
-
-ENVIRONMENT = {"MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""What must stand in the environment before torch is loaded."""
 
 
 class UnstableProducts(RuntimeError):

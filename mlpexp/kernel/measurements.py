@@ -4,6 +4,7 @@ All lanes and all layers of one shape are measured in one operation. Squares are
 float32 norm of numbers around 1e-25 reads 0 and fakes vanishing.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,9 @@ def gradient_norm(step: Step) -> Tensor:
 
 def delta_norm(step: Step) -> Tensor:
     """√(mean over examples of ‖δ_l‖²), [R, L]: each example's own derivative, summed over units, never divided by B."""
-    return _by_units(step, "deltas", lambda d: vector_norm(d, dim=(2, 3), dtype=torch.float64) / step.trace.rows**0.5)
+    norms: Tensor = _by_units(step, "deltas", lambda d: vector_norm(d, dim=(2, 3), dtype=torch.float64))
+    norms /= math.sqrt(step.trace.rows)
+    return norms
 
 
 def activation_mean(step: Step) -> Tensor:

@@ -77,7 +77,8 @@ def forward(network: Network, inputs: Tensor, trace: Trace, masks: list[Tensor] 
         inputs = network.activation.value(z, trace.outputs[l])
         if masks:
             inputs = inputs * masks[l]
-    return trace.z[last]
+    logits: Tensor = trace.z[last]
+    return logits
 
 
 def predict(network: Network, inputs: Tensor, rows: int) -> Iterator[tuple[int, Tensor]]:

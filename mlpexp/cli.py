@@ -1,0 +1,86 @@
+"""The commands, thin: each imports what it needs when it is called, so that help answers at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+DESCRIPTION = """\
+mlpexp: an instrument to study the training of multilayer perceptrons.
+
+  mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
+  mlpexp train --help           every key, with its unit and its values
+  mlpexp train -m model.depth=2,4,8
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0 where all runs finished, 1 where some failed, 2 for a refused config."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:
+        return _guarded(_train, words[1:])
+    parser = argparse.ArgumentParser(
+        prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("train", help="train one point: mlpexp train KEY=VALUE …", add_help=False)
+    reproduce = commands.add_parser("reproduce", help="train a recorded run again and compare every bit")
+    reproduce.add_argument("run", help="fingerprint of the run, or its first characters")
+    reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    data = commands.add_parser("data", help="what data there are; or one set, looked at")
+    data.add_argument("name", nargs="?", help="a name from the list")
+    ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
+    ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    ui.add_argument("--port", type=int, default=0, help="0: a free one")
+    options = parser.parse_args(words)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    commands_by_name = {"reproduce": _reproduce, "data": _data, "ui": _ui}
+    return _guarded(commands_by_name[options.command], options)
+
+
+def _guarded(command: Callable[[Any], int], argument: object) -> int:
+    """A user's mistake is told in a line or two, without a traceback."""
+    from mlpexp.refusals import ConfigError
+
+    try:
+        return command(argument)
+    except ConfigError as error:
+        for line in error.mistakes:
+            print(f"mlpexp: {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _train(words: Sequence[str]) -> int:
+    """A Hydra application whose config is checked before Hydra writes anything."""
+    from mlpexp.hydra_app import application
+
+    return application(words)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    """0 where every bit is the same, 1 where something differs."""
+    from mlpexp.reproduction import reproduce
+
+    comparison = reproduce(options.run, options.outputs)
+    print("\n".join(comparison.lines))
+    return 0 if comparison.equal else 1
+
+
+def _data(options: argparse.Namespace) -> int:
+    """The list of data sources, or one of them."""
+    from mlpexp.data.catalogue import catalogue_rows, describe
+
+    raise SystemExit(f"{catalogue_rows} {describe}")
+
+
+def _ui(options: argparse.Namespace) -> int:
+    """MLflow's server on loopback, until Ctrl-C."""
+    from mlpexp.dashboard import serve
+
+    return serve(options.outputs, options.port)

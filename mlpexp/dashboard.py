@@ -1,0 +1,57 @@
+"""MLflow's server, started so that it is quick, private, and opens where the runs are."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+
+from mlpexp.config import absolute_outputs
+from mlpexp.refusals import ConfigError
+
+
+def serve(outputs: str, port: int = 0) -> int:
+    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code."""
+    database = Path(absolute_outputs(outputs)) / "mlflow.db"
+    if not database.exists():
+        raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
+    port = port or free_port()
+    server = subprocess.Popen(command(database, port), env=environment(), start_new_session=True)
+    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    print(f"dashboard: {address}\nCtrl-C ends it", flush=True)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: sys.exit(0))
+    try:
+        if os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"):
+            webbrowser.open(address)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=20)
+
+
+def command(database: Path, port: int) -> list[str]:
+    """One worker (four make every request wait), and no host but this one."""
+    hosts = f"127.0.0.1:{port},localhost:{port}"
+    return [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts,
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Telemetry and job execution off."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return {**os.environ, **quiet}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

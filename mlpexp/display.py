@@ -1,0 +1,210 @@
+"""What a person sees in the terminal: progress while cohorts train, then scores and profiles. Piped output stays plain.
+
+Flow: run → **display** → terminal; results → verdicts → **display**.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mlpexp.config import Config, absolute_outputs
+from mlpexp.records import PARTS, Array, metric
+from mlpexp.results import Result
+from mlpexp.verdicts import (
+    SUPERSCRIPTS,
+    labels,
+    mean,
+    points,
+    power_of_ten,
+    signal_profile,
+    signal_sentence,
+    status_words,
+)
+
+PLAIN_SECONDS = 10.0
+"""Between two lines of progress where output is piped."""
+
+COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
+
+
+class Display:
+    """Progress of one call: a live bar on a terminal, a line now and then in a pipe, nothing when quiet."""
+
+    def __init__(self, runs: int, to_train: int, quiet: bool = False) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.runs, self.to_train = runs, to_train
+        self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        known = self.runs - self.to_train
+        if known:
+            self.note(f"{known} of {self.runs} runs were recorded before and are taken as they are")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def start(self, run_steps: int, cohorts: int, workers: int) -> None:
+        """Training begins."""
+        self.total, self.began, self.told = run_steps, time.monotonic(), time.monotonic()
+        counts = [_count(self.to_train, "network"), _count(cohorts, "cohort"), _count(workers, "process")]
+        self.note(f"training {counts[0]} in {counts[1]} on {counts[2]}")
+        if not self.console.is_terminal or self.console.quiet:
+            return
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.bar.add_task("run-steps", total=run_steps, speed="")
+        self.bar.start()
+
+    def progress(self, run_steps: int) -> None:
+        """So many run-steps are done in all."""
+        self.done = run_steps
+        now = time.monotonic()
+        speed = run_steps / max(now - self.began, 1e-9)
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=run_steps, speed=f"{speed:,.0f}/s" if run_steps else "")
+        elif now - self.told >= PLAIN_SECONDS:
+            self.told = now
+            self.note(f"{self.ended}/{self.to_train} runs, {run_steps:,} of {self.total:,} run-steps, {speed:,.0f}/s")
+
+    def finished(self, runs: int) -> None:
+        """So many more runs are done."""
+        self.ended += runs
+        if self.ended >= self.to_train:
+            seconds = time.monotonic() - self.began
+            self.note(f"trained {_count(self.to_train, 'network')} in {seconds:.1f} s")
+
+    def failed(self, line: str) -> None:
+        """A cohort failed: said when it happens."""
+        self.console.print(line, style="red", highlight=False, markup=False)
+
+    def waiting(self, what: str) -> None:
+        """Training is over, something else goes on."""
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], description=what, speed="")
+
+    def note(self, text: str) -> None:
+        """One line for the reader."""
+        self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_scores(results: Sequence[Result], console: Console) -> None:
+    """Mean and 95 % interval of scores: a row a part for one point, a row a point for several."""
+    groups = points(results)
+    console.print(_one_point(results) if len(groups) == 1 else _many_points(groups))
+    most = max(len(runs) for runs in groups.values())
+    if most > 1:
+        scale = f"mean ± 95 % interval over {most} training seeds at a fixed split (Student's t)"
+        console.print(scale, style="dim", highlight=False)
+
+
+def _one_point(results: Sequence[Result]) -> Table:
+    table = _table(f"{results[0].name.rpartition('-s')[0]}, {status_words(results)}")
+    kinds = [kind for kind in ("accuracy", "loss") if any(f"{kind}/train" in run.scores for run in results)]
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for part in PARTS:
+        table.add_row(part, *(_mean_of(results, metric(kind, part)) for kind in kinds))
+    table.add_row("gap (train − test)", *(_mean_of(results, metric("gap", kind)) for kind in kinds))
+    return table
+
+
+def _many_points(groups: Mapping[str, Sequence[Result]]) -> Table:
+    everyone = [run for runs in groups.values() for run in runs]
+    kind = "accuracy" if any("accuracy/train" in run.scores for run in everyone) else "loss"
+    table, names = _table("point"), labels(groups)
+    for part in PARTS:
+        table.add_column(f"{kind}/\n{part}", justify="right", no_wrap=True)
+    table.add_column("ended", overflow="fold")
+    for point, runs in groups.items():
+        table.add_row(names[point], *(_mean_of(runs, metric(kind, part)) for part in PARTS), status_words(runs))
+    return table
+
+
+def _table(first_column: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first_column, overflow="fold")
+    return table
+
+
+def _mean_of(runs: Sequence[Result], name: str) -> str:
+    values = [run.scores[name] for run in runs if name in run.scores]
+    return str(mean(values)) if values else "–"
+
+
+def show_profiles(results: Sequence[Result], console: Console) -> None:
+    """‖δ_l‖ of each layer at the start, points side by side on one log axis, and a sentence for each."""
+    groups = points(results)
+    names = labels(groups)
+    profiles = {point: signal_profile(runs) for point, runs in groups.items()}
+    known = {point: profile for point, profile in profiles.items() if profile is not None and len(profile) > 1}
+    if not known:
+        return
+    low = min(math.floor(math.log10(profile.min())) for profile in known.values())
+    high = max(math.ceil(math.log10(profile.max())) for profile in known.values())
+    shown = list(known.items())
+    per_row = max(1, min(len(shown), (console.width - 8) // 23))
+    console.print(Text("backpropagated signal ‖δ‖ by layer, before training (log axis)", style="bold"))
+    for start in range(0, len(shown), per_row):
+        row = shown[start : start + per_row]
+        width = max(10, min(40, (console.width - 8) // len(row) - 10))
+        table = Table(box=None, padding=(0, 1, 0, 0), show_footer=False)
+        table.add_column("layer", justify="right", style="dim")
+        for i, (point, _) in enumerate(row):
+            table.add_column(Text(names[point], style=f"bold {COLOURS[(start + i) % len(COLOURS)]}"))
+        depth = max(len(profile) for _, profile in row)
+        for layer in range(depth):
+            bars = [_bar(profile, layer, low, high, width, start + i) for i, (_, profile) in enumerate(row)]
+            table.add_row(str(layer + 1), *bars)
+        axis = f"10{_exponent(low)}".ljust(width - len(f"10{_exponent(high)}")) + f"10{_exponent(high)}"
+        table.add_row("", *[Text(axis, style="dim")] * len(row))
+        console.print(table)
+    for point, profile in known.items():
+        prefix = f"{names[point]}: " if len(groups) > 1 else ""
+        console.print(f"{prefix}{signal_sentence(profile)}", highlight=False, soft_wrap=True)
+
+
+def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: int) -> Text:
+    """A bar on the log axis, and its value."""
+    if layer >= len(profile):
+        return Text("")
+    share = (math.log10(profile[layer]) - low) / max(high - low, 1)
+    length = int(np.clip(round(share * width), 0, width))
+    bar = Text("█" * length + " " * (width - length), style=COLOURS[colour % len(COLOURS)])
+    return bar + Text(f" {power_of_ten(float(profile[layer]))}", style="default")
+
+
+def _exponent(number: int) -> str:
+    return str(number).translate(SUPERSCRIPTS)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def show_places(results: Sequence[Result], config: Config, console: Console) -> None:
+    """Where the record lies, and the line that opens the dashboard."""
+    outputs = absolute_outputs(config.outputs)
+    folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
+    console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
+    if config.tracking.name == "mlflow":
+        console.print("look at them in the dashboard: mlpexp ui", style="dim", highlight=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""Figures are functions of tables. The only import of matplotlib.
+
+Flow: results → **figures** → run folders, tracking.
+"""
+
+import os
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mlpexp.records import Array
+from mlpexp.results import Result
+from mlpexp.verdicts import labels, points, signal_profile, signal_sentence
+
+PICTURE = "gradient_profile.png"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe & Ito's, told apart by the colour-blind
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+
+
+def illustrate(results: Sequence[Result]) -> None:
+    """Put a picture of the gradient profile into each run's folder; it is drawn once a point, for all its seeds."""
+    for runs in points(results).values():
+        if any("delta_norm" not in run.record.quantities for run in runs):
+            continue
+        content = png(gradient_profile(*_profiles(runs), title=runs[0].name.rpartition("-s")[0]))
+        for run in runs:
+            beside = run.folder / f".{PICTURE}.{os.getpid()}"
+            beside.write_bytes(content)
+            os.replace(beside, run.folder / PICTURE)
+
+
+def gradient_profile(start: Array, end: Array, title: str) -> Figure:
+    """‖δ_l‖ over depth before and after training. `start`, `end` are [seeds, L]; thin lines are seeds."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    layers = np.arange(1, start.shape[1] + 1)
+    for profiles, colour, name in ((start, BLUE, "before training"), (end, ORANGE, "after training")):
+        if not len(profiles):
+            continue
+        for profile in profiles:
+            axes.plot(layers, profile, color=colour, alpha=0.3, linewidth=0.8)
+        middle = np.exp(np.mean(np.log(profiles), axis=0))
+        axes.plot(layers, middle, color=colour, marker="o", markersize=3.5, label=f"{name}, {_seeds(len(profiles))}")
+    _axes_of_depth(axes, len(layers))
+    axes.set_title(title)
+    axes.legend(frameon=False)
+    return figure
+
+
+def compare_profiles(results: Sequence[Result]) -> Figure:
+    """‖δ_l‖ over depth before training, a line a point with the range of its seeds."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    groups = points(results)
+    depth = 1
+    for (point, runs), colour in zip(groups.items(), PALETTE * (len(groups) // len(PALETTE) + 1), strict=False):
+        start, _ = _profiles(runs)
+        middle = signal_profile(runs)
+        if middle is None:
+            continue
+        depth = max(depth, len(middle))
+        layers = np.arange(1, len(middle) + 1)
+        axes.fill_between(layers, start.min(axis=0), start.max(axis=0), color=colour, alpha=0.2, linewidth=0)
+        sentence = signal_sentence(middle).rpartition(": ")[2]
+        axes.plot(
+            layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {sentence}"
+        )
+    _axes_of_depth(axes, depth)
+    axes.legend(frameon=False, loc="best")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG; the same figure gives the same bytes."""
+    stream = BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a PNG."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(png(figure))
+
+
+def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
+    """‖δ_l‖ of each seed at its first and at its last finite row, two arrays [seeds, L]."""
+    starts, ends = [], []
+    for run in runs:
+        _, values = run.record.measured("delta_norm")
+        finite = values[np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)]
+        if len(finite):
+            starts.append(finite[0])
+        if len(finite) > 1:
+            ends.append(finite[-1])
+    depth = runs[0].config.model.depth
+    return np.array(starts).reshape(-1, depth), np.array(ends).reshape(-1, depth)
+
+
+def _axes_of_depth(axes: object, depth: int) -> None:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
+
+    assert isinstance(axes, Axes)
+    axes.set_yscale("log")
+    axes.set_xlabel("layer (1 is next to the input)")
+    axes.set_ylabel(r"backpropagated signal $\|\delta_\ell\|$")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(depth, 16)))
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"geometric mean of {count} seeds"

@@ -1,0 +1,85 @@
+"""`mlpexp train` as a Hydra application, checked by us first, so that a refused config leaves no file behind.
+
+Flow: command line → composition (refuses) → Hydra → run → display.
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder
+from mlpexp.config import redact, validate
+from mlpexp.refusals import ConfigError
+
+SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
+
+
+def application(words: Sequence[str]) -> int:
+    """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
+    options = get_args_parser().parse_args(list(words))
+    if any(getattr(options, name) for name in SHOWS_ONLY):
+        shown = io.StringIO()
+        try:
+            with redirect_stdout(shown):
+                _hydra(words, lambda config: None)
+        finally:
+            print(redact(shown.getvalue()), end="")
+        return 0
+    name = options.config_name or CONFIG_NAME
+    if options.multirun:
+        compose_grid(options.overrides, options.config_dir, name)
+    else:
+        compose(options.overrides, options.config_dir, name)
+    codes: list[int] = []
+    _hydra(words, lambda config: codes.append(_job(config)))
+    return max(codes, default=0)
+
+
+def _hydra(words: Sequence[str], job: object) -> None:
+    """Hydra's own main reads the process's arguments; it gets ours for the time of the call."""
+    before = sys.argv
+    sys.argv = ["mlpexp train", *words]
+    try:
+        hydra.main(version_base="1.3", config_path=config_folder(), config_name=CONFIG_NAME)(job)()  # type: ignore[arg-type]
+    finally:
+        sys.argv = before
+
+
+def _job(composed: DictConfig) -> int:
+    """Train one point and show it."""
+    from rich.console import Console
+
+    from mlpexp.display import show_places, show_profiles, show_scores
+    from mlpexp.run import RunError, run
+
+    redact_folder(Path(HydraConfig.get().runtime.output_dir))
+    config = validate(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
+    try:
+        results = run(config)
+    except RunError as error:
+        print(f"mlpexp: {error}", file=sys.stderr)
+        return 1
+    except ConfigError as error:
+        for line in error.mistakes:
+            print(f"mlpexp: {line}", file=sys.stderr)
+        return 2
+    console = Console()
+    show_scores(results, console)
+    show_profiles(results, console)
+    show_places(results, config, console)
+    return 0
+
+
+def redact_folder(folder: Path) -> None:
+    """Hydra keeps overrides and configs as they were typed: take the passwords out."""
+    for file in (folder / ".hydra").glob("*.yaml"):
+        text = file.read_text()
+        if redact(text) != text:
+            file.write_text(redact(text))

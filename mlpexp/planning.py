@@ -1,0 +1,158 @@
+"""What is asked for, before anything trains: each run checked against its data, named, and looked up.
+
+Flow: config → **planning** → run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlpexp.cohorts import Size
+from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
+from mlpexp.data import DataError, prepare
+from mlpexp.refusals import ConfigError
+from mlpexp.results import Result, find
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What planning needs of a data set; the data themselves are let go."""
+
+    name: str
+    task: str
+    digest: str
+    size: Size
+
+
+@dataclass
+class Order:
+    """Every run that is asked for, with its fingerprint, and which of them have to be trained."""
+
+    configs: list[Config]
+    fingerprints: list[str]
+    facts: dict[str, DataFacts]
+    to_train: list[int] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> Path:
+        """The absolute outputs folder."""
+        return Path(absolute_outputs(self.configs[0].outputs))
+
+    def of(self, config: Config) -> DataFacts:
+        """The facts of a config's data."""
+        return self.facts[data_key(config)]
+
+    def size(self, config: Config) -> Size:
+        """What the memory of a lane depends on."""
+        return self.of(config).size
+
+    def updates(self, config: Config) -> int:
+        """Rows in a run's record: its updates, and the state after the last."""
+        training = config.training
+        per_epoch = 1 if training.sampler == "full" else -(-self.size(config).examples // training.batch_size)
+        return training.epochs * per_epoch + 1
+
+    def config(self, name: str) -> Config:
+        """The config of the run with that fingerprint."""
+        return self.configs[self.fingerprints.index(name)]
+
+    def result(self, name: str) -> Result:
+        """The run with that fingerprint, once it is recorded."""
+        return Result(self.outputs / "runs" / name)
+
+    def results(self) -> list[Result]:
+        """The runs in their order, once they are recorded."""
+        return [self.result(name) for name in self.fingerprints]
+
+
+def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
+    """Check all runs against their data, name them, and find out which must be trained.
+
+    Raises ConfigError with a line for each mistake of any run.
+    """
+    facts, mistakes = load_facts(configs)
+    for config in configs:
+        if data_key(config) in facts:
+            mistakes += check(config, facts[data_key(config)])
+    if mistakes:
+        raise ConfigError(list(dict.fromkeys(mistakes)))
+    _must_agree(configs)
+    names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
+    order = Order(list(configs), names, facts)
+    first_of: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if name in first_of:  # asked for twice: trained once, with the measurements of both
+            _also_measure(order, first_of[name], configs[i])
+            continue
+        first_of[name] = i
+    for name, i in first_of.items():
+        known = find(order.outputs, name)
+        if known and not rerun and known.measurements.covers(order.configs[i].measurements):
+            continue
+        if known:
+            order.configs[i] = measuring(order.configs[i], known.measurements)
+        order.to_train.append(i)
+    return order
+
+
+def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[str]]:
+    """The facts of each data section that occurs, and what is wrong with those that cannot be loaded."""
+    facts: dict[str, DataFacts] = {}
+    mistakes: list[str] = []
+    for key, config in {data_key(config): config for config in configs}.items():
+        try:
+            parts = prepare(config.data)
+        except DataError as error:
+            mistakes.append(str(error))
+            continue
+        dataset = parts.dataset
+        size = Size(dataset.inputs, dataset.outputs, len(parts.training))
+        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size)
+    return facts, mistakes
+
+
+def check(config: Config, data: DataFacts) -> list[str]:
+    """What a config asks of its data that they cannot give."""
+    training, name = config.training, data.name
+    output, loss = output_and_loss(config, data.task)
+    lines = []
+    if training.sampler != "full" and training.batch_size > data.size.examples:
+        lines.append(
+            f"training.batch_size={training.batch_size} is more than the {data.size.examples} training examples of "
+            f"{name}; choose a smaller one, or training.sampler=full"
+        )
+    if loss == "cross_entropy" and data.task == "regression":
+        lines.append(f"training.loss=cross_entropy needs classes, but {name} is a regression; choose mse or mae")
+    elif loss == "cross_entropy" and output == "identity":
+        lines.append("training.loss=cross_entropy needs probabilities; set model.output=auto, softmax or sigmoid")
+    if output == "softmax" and data.size.outputs == 1:
+        lines.append(f"model.output=softmax needs several outputs, {name} has one; choose sigmoid or identity")
+    elif output == "softmax" and data.task == "regression":
+        lines.append(f"model.output=softmax makes probabilities, but {name} is a regression; choose identity")
+    if config.data.label_noise and data.task == "regression":
+        lines.append(f"data.label_noise flips classes, but {name} is a regression; leave it at 0")
+    return lines
+
+
+def data_key(config: Config) -> str:
+    """Configs with the same key share their data and split."""
+    return config.data.model_dump_json(exclude={"label_noise"})
+
+
+def measuring(config: Config, more: Measurements) -> Config:
+    """The config with its measurements and those of `more`."""
+    return config.model_copy(update={"measurements": config.measurements.union(more)})
+
+
+def _also_measure(order: Order, i: int, other: Config) -> None:
+    order.configs[i] = measuring(order.configs[i], other.measurements)
+
+
+def _must_agree(configs: Sequence[Config]) -> None:
+    """One call has one outputs folder, one tracking store, one executor."""
+    for name in ("outputs", "tracking", "executor"):
+        values = list(dict.fromkeys(str(getattr(config, name)) for config in configs))
+        if len(values) > 1:
+            raise ConfigError(
+                [f"{name} differs between the runs of one call: {values[0]} and {values[1]}; make it one"]
+            )

@@ -1,0 +1,193 @@
+"""Recorded runs, read back: scores, the full record, the trained network.
+
+Flow: run folder → **results** → tracking, display, figures, notebooks.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from mlpexp.config import Config, Measurements, validate
+from mlpexp.records import Array, layer_metric, layer_of, signal_ratio
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+
+class Record:
+    """Every step and layer of one run. `record["delta_norm"]` is [T, L]; `record["loss/train"]` is [T], NaN between."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @cached_property
+    def _columns(self) -> dict[str, Array]:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.file)
+        return {name: table.column(name).to_numpy() for name in table.column_names}
+
+    @property
+    def steps(self) -> Array:
+        """Updates made before each row, [T]."""
+        return self._columns["step"]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns: `step`, metrics of the run, and `quantity/layer_01` …"""
+        return list(self._columns)
+
+    @property
+    def quantities(self) -> list[str]:
+        """Names of what was measured per layer."""
+        return list(dict.fromkeys(found[0] for name in self._columns if (found := layer_of(name))))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was recorded per run."""
+        return [name for name in self._columns if name != "step" and not layer_of(name)]
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._columns:
+            return self._columns[name]
+        layers = [found[1] for column in self._columns if (found := layer_of(column)) and found[0] == name]
+        if not layers:
+            raise KeyError(f"{name} is not in this record; it has {', '.join([*self.metrics, *self.quantities])}")
+        depth = max(layers)
+        return np.stack([self._columns[layer_metric(name, layer, depth)] for layer in sorted(layers)], axis=1)
+
+    def measured(self, quantity: str) -> tuple[Array, Array]:
+        """Steps [t] at which a quantity was measured, and its values there, [t, L]."""
+        values = self[quantity]
+        rows = ~np.isnan(values).all(axis=1)
+        return self.steps[rows], values[rows]
+
+    def table(self) -> "pd.DataFrame":
+        """Tidy: a row for each step, name and layer (0 for what belongs to the run), without what was not recorded."""
+        import pandas as pd
+
+        pieces = []
+        for name, values in self._columns.items():
+            if name == "step":
+                continue
+            quantity, layer = layer_of(name) or (name, 0)
+            piece = pd.DataFrame({"step": self.steps, "name": quantity, "layer": layer, "value": values.astype(float)})
+            pieces.append(piece[piece["value"].notna()])
+        return pd.concat(pieces, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run, read from its folder when asked.
+
+    `status` is finished, diverged or stopped_early; a diverged run has no scores.
+    """
+
+    folder: Path
+
+    def __repr__(self) -> str:
+        return f"Result({self.fingerprint}, {self.status}, {self.name})"
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All of result.json."""
+        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        return content
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's config; tracking, executor and outputs are at their defaults."""
+        return validate(yaml.safe_load((self.folder / "config.yaml").read_text()))
+
+    @property
+    def fingerprint(self) -> str:
+        """The run's name among all runs: sixteen hexadecimal digits."""
+        return self.folder.name
+
+    @property
+    def status(self) -> str:
+        """`finished`, `diverged` or `stopped_early`."""
+        return str(self.facts["status"])
+
+    @property
+    def measurements(self) -> Measurements:
+        """What the record covers."""
+        return Measurements.model_validate(self.facts["measurements"])
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """`{"accuracy/test": …}` of the restored weights; NaN where a loss is not finite."""
+        return {name: float("nan") if value is None else value for name, value in self.facts["scores"].items()}
+
+    @property
+    def name(self) -> str:
+        """What tells the run from others at a glance: `tanh-d16-w64-s3`."""
+        model = self.config.model
+        width = f"-w{model.width}" if model.depth > 1 else ""
+        return f"{model.activation}-d{model.depth}{width}-s{self.config.seed}"
+
+    @cached_property
+    def record(self) -> Record:
+        """Every step and layer."""
+        return Record(self.folder / "record.parquet")
+
+    @property
+    def signal(self) -> float | None:
+        """δ of layer 1 over δ of layer L at the start; None for depth 1, or where it was not measured."""
+        if "delta_norm" not in self.record.quantities or self.config.model.depth == 1:
+            return None
+        return signal_ratio(self.record["delta_norm"][0])
+
+    def network(self, which: str | None = None) -> "nn.Module":
+        """The trained network as an ordinary torch.nn.Module that takes raw inputs [B, q].
+
+        `which` is `best` or `final`; as the run's `training.restore` says unless given.
+        """
+        from mlpexp.modules import module
+
+        return module(self.folder, self.config, self.facts, which or self.config.training.restore)
+
+
+def recorded(outputs: str | Path) -> Iterator[Result]:
+    """All finished runs below an outputs folder."""
+    runs = Path(outputs) / "runs"
+    for folder in sorted(runs.glob("*")) if runs.is_dir() else ():
+        if not folder.name.startswith(".") and (folder / "result.json").exists():
+            yield Result(folder)
+
+
+def find(outputs: str | Path, fingerprint: str) -> Result | None:
+    """The finished run of that fingerprint."""
+    folder = Path(outputs) / "runs" / fingerprint
+    return Result(folder) if (folder / "result.json").exists() else None
+
+
+def load(outputs: str | Path | None = None) -> "pd.DataFrame":
+    """All finished runs as a pandas table, one row a run, without training anything.
+
+    Columns: `fingerprint`, `status`, `point`, scores, flat config keys, and `folder`. `outputs` is the folder that was
+    trained into: `$MLPEXP_OUTPUTS`, else `outputs` here, unless given.
+
+    >>> from mlpexp import load
+    >>> table = load()
+    >>> {"fingerprint", "status"} <= set(table.columns)
+    True
+    """
+    import pandas as pd
+
+    rows = [
+        {"fingerprint": run.fingerprint, "status": run.status, "point": run.facts["point"]}
+        | run.scores
+        | run.config.flat()
+        | {"folder": str(run.folder)}
+        for run in recorded(outputs or os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["fingerprint", "status", "point", "folder"])

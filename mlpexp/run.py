@@ -1,0 +1,182 @@
+"""From a list of run configs to a list of results: skip what is recorded, group, dispatch, track.
+
+Flow: planning → **run** → cohorts → execution → run folders → (tracking) → results. The command line and notebooks both
+come through here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+import psutil
+
+from mlpexp.cohorts import group
+from mlpexp.config import Config
+from mlpexp.display import Display
+from mlpexp.execution import Executor, Progress, Task, executor
+from mlpexp.planning import Order, plan
+from mlpexp.results import Result
+
+POLL_SECONDS = 0.1
+USABLE_MEMORY = 0.6
+
+Track = Callable[[list[Result]], None]
+
+
+class RunError(RuntimeError):
+    """Some runs failed; the message names them and why. The others are recorded."""
+
+
+def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bool = False) -> list[Result]:
+    """Train what is not recorded yet, and return every run in the given order, replicates one after the other.
+
+    All configs must agree on outputs, tracking and executor. `rerun=True` trains also what is recorded; None does as
+    the configs say. Raises ConfigError before anything trains, RunError after all others are done if a run failed.
+
+    >>> from mlpexp import compose, run
+    >>> results = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
+    >>> results[0].status
+    'finished'
+    """
+    points = [configs] if isinstance(configs, Config) else list(configs)
+    if not points:
+        return []
+    again = any(point.rerun for point in points) if rerun is None else rerun
+    order = plan([one for point in points for one in point.runs()], again)
+    failures: list[str] = []
+    with Display(len(set(order.fingerprints)), len(order.to_train), quiet) as display, tracker(order, display) as track:
+        fresh = {order.fingerprints[i] for i in order.to_train}
+        if order.to_train:
+            failures = train_all(order, display, track)
+        track([one for one in dict.fromkeys(order.results()) if one.fingerprint not in fresh])
+    if failures:
+        raise RunError("\n".join(failures))
+    return order.results()
+
+
+def train_all(order: Order, display: Display, track: Track) -> list[str]:
+    """Train the open runs, cohort by cohort, and hand each finished cohort to the tracker. Returns what failed."""
+    configs = [order.configs[i] for i in order.to_train]
+    workers = worker_count(configs[0], len(configs))
+    memory = int(psutil.virtual_memory().available * USABLE_MEMORY)
+    cohorts = group(configs, order.size, workers, memory, configs[0].executor.lanes)
+    display.start(sum(map(order.updates, configs)), len(cohorts), min(workers, len(cohorts)))
+    with place(configs[0].executor.name, min(workers, len(cohorts))) as where:
+        tasks = {}
+        for cohort in cohorts:
+            task = _task(order, [order.to_train[i] for i in cohort])
+            tasks[where.submit(task)] = task
+        return list(_watch(order, tasks, display, track))
+
+
+def _watch(order: Order, tasks: dict["Future[list[str]]", Task], display: Display, track: Track) -> Iterator[str]:
+    """Follow the cohorts until all have ended; yields a line for each that failed."""
+    open_tasks = set(tasks)
+    steps: dict[str, int] = {}
+    while open_tasks:
+        ended, open_tasks = wait(open_tasks, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for future in open_tasks:
+            steps[tasks[future].fingerprints[0]] = Progress.read(tasks[future].folder)
+        for future in ended:
+            task = tasks[future]
+            steps[task.fingerprints[0]] = len(task.configs) * order.updates(order.config(task.fingerprints[0]))
+            error = future.exception()
+            if error is None:
+                display.finished(len(task.configs))
+                track([order.result(name) for name in task.fingerprints])
+            else:
+                line = _failure(task, error)
+                display.failed(line)
+                yield line
+        display.progress(sum(steps.values()))
+
+
+def _failure(task: Task, error: BaseException) -> str:
+    reason = (f"{type(error).__name__}: {error}".strip().splitlines() or ["?"])[0]
+    more = f" and {len(task.fingerprints) - 1} more" if len(task.fingerprints) > 1 else ""
+    return f"{task.fingerprints[0]}{more} failed: {reason}"
+
+
+def _task(order: Order, positions: Sequence[int]) -> Task:
+    configs = [order.configs[i] for i in positions]
+    contents = [config.record() | {"executor": config.executor.model_dump()} for config in configs]
+    return Task(contents, [order.fingerprints[i] for i in positions], order.of(configs[0]).digest, str(order.outputs))
+
+
+def worker_count(config: Config, runs: int) -> int:
+    """Processes that train: as the config says, else one a core, and no more than there are runs."""
+    if config.executor.name == "serial":
+        return 1
+    return max(1, min(config.executor.workers or psutil.cpu_count() or 1, runs))
+
+
+@contextmanager
+def place(name: str, workers: int) -> Iterator[Executor]:
+    """An executor, let go of in any case."""
+    where = executor(name, workers)
+    try:
+        yield where
+    finally:
+        where.shutdown()
+
+
+class WholePoints:
+    """Holds runs back until all replicates of their point are there: a point gets one picture, of all its seeds."""
+
+    def __init__(self, order: Order) -> None:
+        names = {name: config.point() for name, config in zip(order.fingerprints, order.configs, strict=True)}
+        self.missing = Counter(names.values())
+        self.held: dict[str, list[Result]] = {}
+
+    def after(self, results: list[Result]) -> list[list[Result]]:
+        """Points that are whole now that these runs are recorded too."""
+        whole = []
+        for result in results:
+            point = str(result.facts["point"])
+            self.held.setdefault(point, []).append(result)
+            self.missing[point] -= 1
+            if not self.missing[point]:
+                whole.append(self.held.pop(point))
+        return whole
+
+    def rest(self) -> list[list[Result]]:
+        """Points of which some runs failed."""
+        return list(self.held.values())
+
+
+@contextmanager
+def tracker(order: Order, display: Display) -> Iterator[Track]:
+    """A function that shows runs in the tracking store, one batch after the other in a thread of its own.
+
+    A store that is away stops nothing: the run folders are the record, and the same command shows them later.
+    """
+    tracking = order.configs[0].tracking
+    if tracking.name == "none":
+        yield lambda results: None
+        return
+
+    def prepare() -> None:
+        from mlpexp.tracking import open_store
+
+        open_store(tracking, order.outputs)
+
+    def show(results: list[Result]) -> None:
+        from mlpexp.figures import illustrate
+        from mlpexp.tracking import show_runs
+
+        illustrate(results)
+        show_runs(results, tracking, order.outputs)
+
+    with ThreadPoolExecutor(1, "tracking") as writer:
+        batches = [writer.submit(prepare)]
+        complete = WholePoints(order)
+        yield lambda results: batches.extend(writer.submit(show, runs) for runs in complete.after(results))
+        batches += [writer.submit(show, runs) for runs in complete.rest()]
+        display.waiting("writing to MLflow")
+        errors = [error for batch in batches if (error := batch.exception())]
+    if errors:
+        display.note(
+            f"MLflow was not reached ({(str(errors[0]).splitlines() or ['?'])[0]}); the runs are recorded under "
+            f"{order.outputs}/runs, and the same command shows them once the store is back"
+        )

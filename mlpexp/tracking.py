@@ -1,0 +1,191 @@
+"""Recorded runs → MLflow, one flat run for each: a run folder is the record, this its projection.
+
+Flow: run folder → **tracking** → MLflow; the only import of mlflow. Writing a run twice writes it once: timestamps come
+from the record, and the tag `mlpexp.tracked` is set last.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mlpexp.config import Tracking, redact
+from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, metric, profile_metric
+from mlpexp.results import Result
+from mlpexp.verdicts import signal_profile, signal_sentence
+
+CURVE_POINTS, LAYER_POINTS, BATCH = 100, 20, 999
+LAYER_CURVES = ("delta_norm", "gradient_norm")
+PARAMETER_CHARACTERS = 6000
+ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+for _talker in ("mlflow", "alembic"):
+    logging.getLogger(_talker).setLevel(logging.WARNING)
+
+
+def store_uri(tracking: Tracking, outputs: Path) -> str:
+    """The tracking store's URI; an SQLite database below outputs unless the config names one."""
+    return tracking.uri or f"sqlite:///{outputs / 'mlflow.db'}"
+
+
+def open_store(tracking: Tracking, outputs: Path) -> None:
+    """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
+    _open(store_uri(tracking, outputs), tracking.experiment, str(outputs))
+
+
+def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:
+    """Bring recorded runs into the tracking store; those that are there stay as they are."""
+    uri = store_uri(tracking, outputs)
+    try:
+        client, experiment = _open(uri, tracking.experiment, str(outputs))
+        for result in results:
+            _show(client, experiment, result)
+    except (MlflowException, OSError) as error:
+        raise RuntimeError(redact(str(error)) or type(error).__name__) from None
+
+
+@lru_cache(maxsize=8)
+def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, str]:
+    """A client, and the experiment's id; database and experiment are made where they are missing."""
+    from filelock import FileLock
+
+    os.makedirs(outputs, exist_ok=True)
+    with FileLock(f"{outputs}/.tracking.lock"):  # two processes that create one database destroy it
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+        if uri.startswith("sqlite:///"):
+            _let_readers_in(uri.removeprefix("sqlite:///"))
+        if found is None:
+            place = f"{outputs}/artifacts/{experiment}" if uri.startswith("sqlite:///") else None
+            return client, client.create_experiment(experiment, artifact_location=place)
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return client, found.experiment_id
+
+
+def _let_readers_in(database: str) -> None:
+    """Write-ahead log: the dashboard reads while runs are written."""
+    connection = sqlite3.connect(database, timeout=60)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def _show(client: MlflowClient, experiment: str, result: Result) -> None:
+    version = str(int(result.facts["started"] * 1000))
+    wanted = f"tags.`mlpexp.fingerprint` = '{result.fingerprint}'"
+    for run in client.search_runs([experiment], wanted):
+        if run.data.tags.get("mlpexp.tracked") == version:
+            return
+        client.delete_run(run.info.run_id)  # half written, or of a record that was trained again since
+    start, seconds = int(result.facts["started"] * 1000), result.facts["seconds"]
+    run = client.create_run(experiment, start_time=start, tags=_tags(result), run_name=result.name)
+    run_id = run.info.run_id
+    parameters = [
+        Param(key, str(value)[:PARAMETER_CHARACTERS])
+        for key, value in result.config.flat().items()
+        if value is not None
+    ]
+    for i in range(0, len(parameters), 100):
+        client.log_batch(run_id, params=parameters[i : i + 100])
+    metrics = list(_metrics(result))
+    for i in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[i : i + BATCH], tags=[RunTag("mlpexp.cursor", str(i + BATCH))])
+    client.log_inputs(run_id, [_dataset(result)])
+    for name in ARTIFACTS:
+        if (result.folder / name).exists():
+            client.log_artifact(run_id, str(result.folder / name))
+    client.set_tag(run_id, "mlpexp.tracked", version)
+    client.set_terminated(run_id, "FINISHED", end_time=start + int(seconds * 1000))
+
+
+def _tags(result: Result) -> dict[str, str]:
+    facts = result.facts
+    environment = json.loads((result.folder / "environment.json").read_text())
+    sentence = signal_sentence(signal_profile([result]))
+    tags = {
+        "mlpexp.fingerprint": result.fingerprint,
+        "mlpexp.point": facts["point"],
+        "mlpexp.status": result.status,
+        "mlpexp.signal": sentence,
+        "mlpexp.folder": str(result.folder),
+        "mlflow.source.name": "mlpexp",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": _note(result, sentence),
+    }
+    if result.status == "diverged":
+        tags["mlpexp.diverged_at_step"] = str(facts["diverged_at_step"])
+    if environment["commit"]:
+        tags |= {"mlpexp.commit": environment["commit"], "mlflow.source.git.commit": environment["commit"].rstrip("+")}
+    return tags
+
+
+def _note(result: Result, sentence: str) -> str:
+    """What the run's page says first."""
+    ended = f"diverged at step {result.facts['diverged_at_step']}" if result.status == "diverged" else result.status
+    rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
+    table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
+    return f"**{ended.replace('_', ' ')}**: {sentence}.\n\n{table}\n\nThe full record is `{result.folder}`.\n"
+
+
+def _dataset(result: Result) -> DatasetInput:
+    data = result.facts["data"]
+    profile = {f"{part}_examples": count for part, count in data["examples"].items()}
+    dataset = Dataset(
+        name=data["name"],
+        digest=data["digest"][:36],
+        source_type="local",
+        source=json.dumps({"source": data["source"]}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _metrics(result: Result) -> list[Metric]:
+    """At most 600 points: curves, δ and gradient norms of layers at log-spaced steps, profiles over depth, scores."""
+    record, facts = result.record, result.facts
+    steps = record.steps
+    start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, int(steps[-1]) if len(steps) else 1)
+    found: list[Metric] = []
+
+    def add(name: str, value: float, step: int, at: int | None = None) -> None:
+        if np.isfinite(value):  # infinity would be stored as 1.8e308, for good
+            found.append(Metric(name, float(value), int(start + span * (step if at is None else at)), step))
+
+    for name in record.metrics:
+        values = record[name]
+        rows = np.flatnonzero(~np.isnan(values))
+        for i in evenly_spaced(len(rows), CURVE_POINTS if name != metric("loss", "batch") else CURVE_POINTS // 2):
+            add(name, values[rows[i]], int(steps[rows[i]]))
+    for quantity in record.quantities:
+        at, values = record.measured(quantity)
+        depth = values.shape[1]
+        if quantity in LAYER_CURVES:
+            most = max(2, min(LAYER_POINTS, 240 // (depth * len(LAYER_CURVES))))
+            for i in log_spaced(len(at), most):
+                for layer in range(depth):
+                    add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(at[i]))
+        for moment, row in (("start", 0), ("end", -1)):
+            finite = values[np.isfinite(values).all(axis=1)]
+            for layer in range(depth) if len(finite) else ():
+                add(profile_metric(quantity, moment), finite[row, layer], layer + 1, at=int(at[-1]) if row else 0)
+    for name, value in result.scores.items():
+        kind, _, part = name.partition("/")
+        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, int(facts["last_step"]))
+    ratio = result.signal
+    if ratio is not None:
+        add("signal/layer_1_over_last_log10", float(np.log10(max(ratio, np.finfo(float).tiny))), 0)
+    return found

@@ -1,0 +1,119 @@
+"""What happened to the signal, in numbers and in one sentence; means over seeds with their intervals.
+
+Flow: results → **verdicts** → display, figures, tracking.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpexp.records import Array
+from mlpexp.results import Result
+
+WORDS = ((-3.0, "vanishing"), (-1.0, "fading"), (1.0, "the signal passes"), (3.0, "growing"), (math.inf, "exploding"))
+"""What log₁₀(δ₁/δ_L) at the start is called, each up to its bound."""
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over seeds, and half the width of its 95 % interval (Student's t); NaN for a single seed."""
+
+    value: float
+    half_width: float
+    count: int
+
+    def __str__(self) -> str:
+        if math.isnan(self.half_width):
+            return f"{self.value:.4g}"
+        decimals = 4 if self.half_width == 0 else min(12, max(0, 1 - math.floor(math.log10(self.half_width))))
+        return f"{self.value:.{decimals}f} ± {self.half_width:.{decimals}f}"
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean and interval of what several seeds gave; the interval is over training seeds, at a fixed split."""
+    from scipy.special import stdtrit
+
+    numbers = np.asarray(values, dtype=float)
+    count = len(numbers)
+    if count < 2:
+        return Mean(float(numbers.mean()) if count else math.nan, math.nan, count)
+    spread = float(numbers.std(ddof=1)) / math.sqrt(count)
+    return Mean(float(numbers.mean()), float(stdtrit(count - 1, 0.975)) * spread, count)
+
+
+def points(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Runs by point: replicates of one config together, in the order given."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(str(result.facts["point"]), []).append(result)
+    return groups
+
+
+def labels(groups: Mapping[str, Sequence[Result]]) -> dict[str, str]:
+    """A short name for each point: the values of the keys in which the points differ."""
+    flats = {name: {k: v for k, v in runs[0].config.flat().items() if k != "seed"} for name, runs in groups.items()}
+    keys = list(dict.fromkeys(key for flat in flats.values() for key in flat))
+    varying = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
+    if not varying:
+        return {name: runs[0].name.rpartition("-s")[0] for name, runs in groups.items()}
+    return {name: ", ".join(_word(key, flat[key]) for key in varying if key in flat) for name, flat in flats.items()}
+
+
+def _word(key: str, value: object) -> str:
+    """`tanh` says itself; `depth 16` needs its name."""
+    leaf = key.rpartition(".")[2]
+    return (
+        str(value)
+        if isinstance(value, str)
+        else f"{leaf} {value:g}"
+        if isinstance(value, int | float)
+        else f"{leaf} {value}"
+    )
+
+
+def signal_profile(results: Sequence[Result], row: int = 0) -> Array | None:
+    """‖δ_l‖ by layer, the geometric mean over seeds, [L]; of the first measured row, or the last with row = −1."""
+    profiles = []
+    for result in results:
+        if "delta_norm" in result.record.quantities:
+            _, values = result.record.measured("delta_norm")
+            if len(values) and np.isfinite(values[row]).all():
+                profiles.append(np.maximum(values[row], np.finfo(float).tiny))
+    return np.exp(np.mean(np.log(profiles), axis=0)) if profiles else None
+
+
+def signal_sentence(profile: Array | None) -> str:
+    """`layer 1 receives 3·10⁻⁹ of the signal of layer 16: vanishing`."""
+    if profile is None:
+        return "δ was not measured"
+    depth = len(profile)
+    if depth == 1:
+        return "a single layer: nothing to pass back"
+    logarithm = math.log10(profile[0] / profile[-1])
+    word = next(word for bound, word in WORDS if logarithm < bound)
+    return f"layer 1 receives {power_of_ten(10**logarithm)} of the signal of layer {depth}: {word}"
+
+
+def power_of_ten(value: float) -> str:
+    """3·10⁻⁹; numbers between 0.01 and 1000 as they are."""
+    if not math.isfinite(value) or value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{value:.2g}"
+    exponent = math.floor(math.log10(abs(value)))
+    mantissa = value / 10**exponent
+    if round(abs(mantissa), 0) >= 10:
+        exponent, mantissa = exponent + 1, mantissa / 10
+    return f"{mantissa:.0f}·10{str(exponent).translate(SUPERSCRIPTS)}"
+
+
+def status_words(results: Sequence[Result]) -> str:
+    """`finished`, or how many of the seeds ended otherwise."""
+    counts: dict[str, int] = {}
+    for result in results:
+        counts[result.status] = counts.get(result.status, 0) + 1
+    if len(counts) == 1:
+        return next(iter(counts)).replace("_", " ")
+    return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())

@@ -1,0 +1,119 @@
+"""IDX folders: read as written, refused where files are cut short, mixed up or of another kind."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from mlpexp.data import DataError, load, prepare
+from mlpexp.data.catalogue import default_config
+
+CODES = {"uint8": 0x08, "int32": 0x0C, "float32": 0x0D}
+
+
+def idx_bytes(array):
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.name], array.ndim, *array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for part, n in (("train", 40), ("t10k", 20)):
+        images = generator.integers(0, 256, (n, 5, 4)).astype(np.uint8)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        labels = gzip.compress(idx_bytes((np.arange(n) % 2 + 3).astype(np.uint8)))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(labels)
+    return tmp_path
+
+
+def load_folder(folder):
+    return load(default_config("idx", path=str(folder)))
+
+
+def test_a_folder_is_read_as_written(folder):
+    dataset = load_folder(folder)
+    assert dataset.features.shape == (60, 20)
+    assert dataset.classes == ("3", "4")
+    assert dataset.image_shape == (5, 4)
+    first = np.random.default_rng(0).integers(0, 256, (40, 5, 4))[0]
+    assert np.array_equal(dataset.features[0], first.ravel())
+    parts = prepare(default_config("idx", path=str(folder)))
+    assert (len(parts.training), len(parts.validation), len(parts.test)) == (36, 4, 20)
+
+
+def test_a_changed_file_is_another_data_set(folder):
+    before = load_folder(folder).digest
+    file = folder / "train-images-idx3-ubyte"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    assert load_folder(folder).digest != before
+
+
+IMAGES = "train-images-idx3-ubyte"
+LABELS = "train-labels-idx1-ubyte.gz"
+GOOD = idx_bytes((np.arange(40) % 2).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (IMAGES, b"", "is no IDX file"),
+        (IMAGES, b"\x89PNG and more", "is no IDX file: it begins with 89 50 4e 47"),
+        (IMAGES, b"\0\0\x08\x03\0\0", "ends inside its header"),
+        (IMAGES, idx_bytes(np.zeros((40, 5, 4), np.uint8))[:-3], "promises 800 bytes .* holds only 797"),
+        (IMAGES, idx_bytes(np.zeros((40, 5, 4), np.uint8)) + b"x", "holds more"),
+        (IMAGES, idx_bytes(np.zeros((0, 5, 4), np.uint8)), "has no rows"),
+        (IMAGES, idx_bytes(np.zeros((39, 5, 4), np.uint8)), "train has 39 images but labels of shape"),
+        (IMAGES, idx_bytes(np.zeros((40, 4, 4), np.uint8)), "test images"),
+        (IMAGES, idx_bytes(np.zeros((40, 5, 4), np.float32)), "training images are float32, test images uint8"),
+        (IMAGES, GOOD, "are they the labels"),
+        (IMAGES, b"\0\0\x08\x03" + b"\xff" * 12, "GB of memory, more than half"),
+        (LABELS, GOOD, "cannot be read"),  # not compressed, against its name
+        (LABELS, gzip.compress(GOOD)[:-12], "cut short"),
+        (LABELS, gzip.compress(idx_bytes(np.zeros((40, 5, 4), np.uint8))), "labels of shape"),
+        (LABELS, gzip.compress(idx_bytes(np.zeros(40, np.float32))), "type float32"),
+        (LABELS, gzip.compress(idx_bytes(np.full(40, 3, np.uint8))), "class 4 is among the t10k labels but not"),
+        (LABELS, gzip.compress(GOOD), "class 3 is among"),
+    ],
+)
+def test_bad_files_are_refused_with_a_reason(folder, file, content, words):
+    (folder / file).write_bytes(content)
+    with pytest.raises(DataError, match=words) as refusal:
+        load_folder(folder)
+    assert folder.name in str(refusal.value)
+    assert str(refusal.value).count("\n") <= 1
+
+
+def test_pixels_that_are_no_numbers_are_refused(folder):
+    for part, n in (("train", 40), ("t10k", 20)):
+        images = np.zeros((n, 5, 4), np.float32)
+        images[3, 0, 2] = np.nan
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    with pytest.raises(DataError, match="row 4, feature x3 is nan"):
+        load_folder(folder)
+
+
+def test_one_class_a_missing_file_and_a_missing_folder_are_refused(folder):
+    for part, n in (("train", 40), ("t10k", 20)):
+        labels = gzip.compress(idx_bytes(np.full(n, 7, np.uint8)))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(labels)
+    with pytest.raises(DataError, match="all 60 labels are 7"):
+        load_folder(folder)
+    (folder / LABELS).unlink()
+    with pytest.raises(DataError, match="has no file train-labels"):
+        load_folder(folder)
+    with pytest.raises(DataError, match="is no folder"):
+        load_folder(folder / "nowhere")
+
+
+def test_fashion_mnist_names_the_command_that_installs_it(monkeypatch, folder):
+    monkeypatch.setattr("mlpexp.data.idx.FASHION_FOLDERS", (str(folder / "nowhere"),))
+    from mlpexp.data.idx import load_fashion_mnist
+
+    with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist"):
+        load_fashion_mnist()
+    with pytest.raises(DataError, match="has 2 classes, Fashion-MNIST has 10"):
+        load_fashion_mnist(str(folder))
