@@ -40,14 +40,14 @@ def command(database: Path, port: int) -> list[str]:
     hosts = f"127.0.0.1:{port},localhost:{port}"
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts,
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts, "--uvicorn-opts", "--log-level warning",
     ]  # fmt: skip
 
 
 def environment() -> dict[str, str]:
-    """Telemetry and job execution off."""
+    """Telemetry and job execution off, and no chatter."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return {**os.environ, **quiet}
+    return {**os.environ, **quiet, "PYTHONWARNINGS": "ignore", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
 
 def free_port() -> int:

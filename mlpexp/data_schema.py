@@ -92,15 +92,17 @@ class Table(DataBase):
     imputation: Literal["none", "mean", "median", "most_frequent"] = Field(
         "none", description="what replaces missing values, fitted on the training part; none refuses them"
     )
-    separator: str = Field(",", min_length=1, max_length=1, description="between the columns of a CSV file")
-    decimal: Literal[".", ","] = Field(".", description="decimal sign of a CSV file")
+    separator: Literal["comma", "semicolon", "tab", "pipe"] = Field(
+        "comma", description="between columns of a CSV file"
+    )
+    decimal: Literal["point", "comma"] = Field("point", description="decimal sign of a CSV file")
 
     @model_validator(mode="after")
     def _roles_differ(self) -> Self:
         if self.target == self.group or self.target in self.drop or self.target in self.categorical:
             raise ValueError(f"data.target={self.target} cannot also be listed in data.drop, categorical or group")
         if self.separator == self.decimal:
-            raise ValueError(f"data.separator and data.decimal are both {self.decimal!r}; one must differ")
+            raise ValueError("data.separator and data.decimal are both comma; one must differ")
         return self
 
 

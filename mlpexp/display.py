@@ -117,7 +117,7 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
 
 
 def _one_point(results: Sequence[Result]) -> Table:
-    table = _table(f"{results[0].name.rpartition('-s')[0]}, {status_words(results)}")
+    table = _table(f"{results[0].condition}, {status_words(results)}")
     kinds = [kind for kind in ("accuracy", "loss") if any(f"{kind}/train" in run.scores for run in results)]
     for kind in kinds:
         table.add_column(kind, justify="right")
@@ -158,8 +158,8 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
     known = {point: profile for point, profile in profiles.items() if profile is not None and len(profile) > 1}
     if not known:
         return
-    low = min(math.floor(math.log10(profile.min())) for profile in known.values())
     high = max(math.ceil(math.log10(profile.max())) for profile in known.values())
+    low = min(high - 3, *(math.floor(math.log10(profile.min())) for profile in known.values()))
     shown = list(known.items())
     per_row = max(1, min(len(shown), (console.width - 8) // 23))
     console.print(Text("backpropagated signal ‖δ‖ by layer, before training (log axis)", style="bold"))

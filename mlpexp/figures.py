@@ -26,7 +26,7 @@ def illustrate(results: Sequence[Result]) -> None:
     for runs in points(results).values():
         if any("delta_norm" not in run.record.quantities for run in runs):
             continue
-        content = png(gradient_profile(*_profiles(runs), title=runs[0].name.rpartition("-s")[0]))
+        content = png(gradient_profile(*_profiles(runs), title=runs[0].condition))
         for run in runs:
             beside = run.folder / f".{PICTURE}.{os.getpid()}"
             beside.write_bytes(content)
@@ -70,7 +70,7 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
             layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {sentence}"
         )
     _axes_of_depth(axes, depth)
-    axes.legend(frameon=False, loc="best")
+    axes.legend(frameon=False, loc="best", title="line: geometric mean, band: range over seeds", alignment="left")
     return figure
 
 

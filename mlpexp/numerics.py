@@ -10,6 +10,9 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+STABLE_PRODUCTS = "AUTO,STRICT"
+"""The value of MKL_CBWR that training processes are started with."""
+
 PACKAGES = ("mlpexp", "torch", "numpy", "hydra-core", "pydantic", "scikit-learn", "mlflow", "pyarrow", "safetensors")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlpexp.cohorts import Size
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
+from mlpexp.numerics import STABLE_PRODUCTS, numerics
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result, find
 
@@ -32,6 +33,8 @@ class Order:
     fingerprints: list[str]
     facts: dict[str, DataFacts]
     to_train: list[int] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    """Fingerprints of recorded runs that are taken as they are, but were trained under other numerics."""
 
     @property
     def outputs(self) -> Path:
@@ -88,6 +91,8 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
     for name, i in first_of.items():
         known = find(order.outputs, name)
         if known and not rerun and known.measurements.covers(order.configs[i].measurements):
+            if known.numerics != numerics(configs[i].executor.device, STABLE_PRODUCTS):
+                order.elsewhere.append(name)
             continue
         if known:
             order.configs[i] = measuring(order.configs[i], known.measurements)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from mlpexp.config import Config, Measurements, validate
+from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_metric, layer_of, signal_ratio
 
 if TYPE_CHECKING:
@@ -129,15 +129,25 @@ class Result:
 
     @property
     def name(self) -> str:
-        """What tells the run from others at a glance: `tanh-d16-w64-s3`."""
-        model = self.config.model
-        width = f"-w{model.width}" if model.depth > 1 else ""
-        return f"{model.activation}-d{model.depth}{width}-s{self.config.seed}"
+        """What tells the run from others at a glance: `tanh-d16-w64-glorot-adam-s3`."""
+        return f"{self.condition}-s{self.config.seed}"
+
+    @property
+    def condition(self) -> str:
+        """The name without its seed."""
+        config, model = self.config, self.config.model
+        shape = [model.activation, f"d{model.depth}", f"w{model.width}"] if model.depth > 1 else ["linear", "d1"]
+        return "-".join([*shape, config.initialisation.name, config.optimizer.name])
 
     @cached_property
     def record(self) -> Record:
         """Every step and layer."""
         return Record(self.folder / "record.parquet")
+
+    @property
+    def numerics(self) -> dict[str, str]:
+        """On what the run was trained; bits are compared only where this is equal."""
+        return dict(self.facts["numerics"])
 
     @property
     def signal(self) -> float | None:
@@ -173,7 +183,8 @@ def find(outputs: str | Path, fingerprint: str) -> Result | None:
 def load(outputs: str | Path | None = None) -> "pd.DataFrame":
     """All finished runs as a pandas table, one row a run, without training anything.
 
-    Columns: `fingerprint`, `status`, `point`, scores, flat config keys, and `folder`. `outputs` is the folder that was
+    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores, flat
+    config keys, and `folder`. `outputs` is the folder that was
     trained into: `$MLPEXP_OUTPUTS`, else `outputs` here, unless given.
 
     >>> from mlpexp import load
@@ -185,9 +196,10 @@ def load(outputs: str | Path | None = None) -> "pd.DataFrame":
 
     rows = [
         {"fingerprint": run.fingerprint, "status": run.status, "point": run.facts["point"]}
+        | {"numerics": digest(run.numerics)[:8]}
         | run.scores
         | run.config.flat()
         | {"folder": str(run.folder)}
         for run in recorded(outputs or os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["fingerprint", "status", "point", "folder"])
+    return pd.DataFrame(rows, columns=None if rows else ["fingerprint", "status", "point", "numerics", "folder"])

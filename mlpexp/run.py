@@ -46,6 +46,11 @@ def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bo
     order = plan([one for point in points for one in point.runs()], again)
     failures: list[str] = []
     with Display(len(set(order.fingerprints)), len(order.to_train), quiet) as display, tracker(order, display) as track:
+        if order.elsewhere:
+            display.note(
+                f"{len(order.elsewhere)} of them were trained with another torch, processor or device: their bits may differ "
+                "(rerun=true trains them here)"
+            )
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             failures = train_all(order, display, track)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpexp.config import Tracking, redact
+from mlpexp.config import Tracking, digest, redact
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, metric, profile_metric
 from mlpexp.results import Result
 from mlpexp.verdicts import signal_profile, signal_sentence
@@ -119,7 +119,9 @@ def _tags(result: Result) -> dict[str, str]:
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": facts["point"],
+        "mlpexp.condition": result.condition,
         "mlpexp.status": result.status,
+        "mlpexp.numerics": digest(result.numerics)[:8],
         "mlpexp.signal": sentence,
         "mlpexp.folder": str(result.folder),
         "mlflow.source.name": "mlpexp",

@@ -59,7 +59,7 @@ def labels(groups: Mapping[str, Sequence[Result]]) -> dict[str, str]:
     keys = list(dict.fromkeys(key for flat in flats.values() for key in flat))
     varying = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
     if not varying:
-        return {name: runs[0].name.rpartition("-s")[0] for name, runs in groups.items()}
+        return {name: runs[0].condition for name, runs in groups.items()}
     return {name: ", ".join(_word(key, flat[key]) for key in varying if key in flat) for name, flat in flats.items()}
 
 

@@ -78,6 +78,7 @@ GOOD = idx_bytes((np.arange(40) % 2).astype(np.uint8))
         (LABELS, gzip.compress(idx_bytes(np.full(40, 3, np.uint8))), "class 4 is among the t10k labels but not"),
         (LABELS, gzip.compress(GOOD), "class 3 is among"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_files_are_refused_with_a_reason(folder, file, content, words):
     (folder / file).write_bytes(content)

@@ -201,6 +201,9 @@ def test_no_source_may_hand_over_what_is_not_finite(value):
     x[2, 1] = value
     with pytest.raises(DataError, match="made: row 3, feature x2 is"):
         dataset_of(x, np.array([0, 1, 0, 1]))
+    if not np.isnan(value):  # an imputation fills gaps, nothing else
+        with pytest.raises(DataError, match="made: row 3, feature x2 is"):
+            dataset_of(x, np.array([0, 1, 0, 1]), imputation="mean")
 
 
 def test_official_needs_official_rows():

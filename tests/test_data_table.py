@@ -105,8 +105,8 @@ def test_repeated_rows_stay_together_unless_told_apart(write):
 def test_other_separators_and_decimal_signs(tmp_path):
     file = tmp_path / "t.csv"
     frame().to_csv(file, index=False, sep=";", decimal=",")
-    assert load(table(file, separator=";", decimal=",")).features[1, 0] == pytest.approx(1 / 7)
-    with pytest.raises(DataError, match=r"single column.*is data.separator=';' meant"):
+    assert load(table(file, separator="semicolon", decimal="comma")).features[1, 0] == pytest.approx(1 / 7)
+    with pytest.raises(DataError, match=r"single column.*is data.separator=semicolon meant"):
         load(table(file))
 
 
@@ -155,6 +155,7 @@ def bad(row=None, text="", header=HEADER):
         (b"b,y\n" + b"".join(b",%d\n" % (i % 2) for i in range(20)), "column b: every value is missing"),
         (b"y,z\n" + b"".join(b"%d,1\n" % (i % 2) for i in range(20)), None),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_files_are_refused_with_their_place_and_reason(tmp_path, content, words):
     file = tmp_path / "bad.csv"

@@ -30,8 +30,8 @@ def load(
     group: str | None = None,
     repeats: str = "together",
     imputation: Imputation = "none",
-    separator: str = ",",
-    decimal: str = ".",
+    separator: str = "comma",
+    decimal: str = "point",
 ) -> Dataset:
     """Features [n, q] and targets of a table; a group column, else equal rows, keep rows in one part."""
     sheet = table_files.read(path, separator, decimal)
@@ -166,7 +166,7 @@ def _numbers_in_text(sheet: Sheet, name: str, decimal: str) -> Floats | None:
     import pandas as pd
 
     text = pd.Series(sheet.columns[name].to_pylist(), dtype=object)
-    spelt = text if decimal == "." else text.str.replace(decimal, ".")
+    spelt = text if decimal == "point" else text.str.replace(",", ".")
     numbers = pd.to_numeric(spelt, errors="coerce").to_numpy(dtype=np.float64)
     strays = np.isnan(numbers) & text.notna().to_numpy()
     if strays.sum() * 2 > text.notna().sum():

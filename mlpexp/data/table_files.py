@@ -7,6 +7,7 @@ from typing import Any
 from mlpexp.data.dataset import DataError, refuse_if_too_large
 
 MISSING = ["", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>"]
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 CSV_GROWTH = 4.0  # memory per byte of text: the text, its columns, and their numbers in float64
 
 
@@ -59,10 +60,16 @@ def _csv(file: Path, raw: bytes, separator: str, decimal: str) -> Sheet:
             pa.BufferReader(raw),
             read_options=csv.ReadOptions(use_threads=False),  # else rows have no numbers
             parse_options=csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=remember
+                delimiter=SEPARATORS[separator],
+                newlines_in_values=True,
+                ignore_empty_lines=False,
+                invalid_row_handler=remember,
             ),
             convert_options=csv.ConvertOptions(
-                decimal_point=decimal, null_values=MISSING, strings_can_be_null=True, auto_dict_encode=False
+                decimal_point="," if decimal == "comma" else ".",
+                null_values=MISSING,
+                strings_can_be_null=True,
+                auto_dict_encode=False,
             ),
         )
     except pa.ArrowInvalid as error:
@@ -106,9 +113,9 @@ def _refuse_other_text(file: Path, raw: bytes) -> None:
 
 def _refuse_bad_header(file: Path, names: list[str], separator: str) -> None:
     if len(names) == 1:
-        other = next((sign for sign in ";\t|," if sign in names[0]), None)
-        hint = f"; is data.separator={other!r} meant?" if other else ""
-        raise DataError(f"{file} has a single column, {names[0]!r}, with data.separator={separator!r}{hint}")
+        other = next((name for name, sign in SEPARATORS.items() if sign in names[0]), None)
+        hint = f"; is data.separator={other} meant?" if other else ""
+        raise DataError(f"{file} has a single column, {names[0]!r}, with data.separator={separator}{hint}")
     if all(_is_number(name) for name in names):
         raise DataError(f"{file} begins with numbers ({', '.join(names[:3])}, …); its first row must name the columns")
 

@@ -1,0 +1,26 @@
+"""Every test process computes as a training process does, and writes nowhere but into a temporary folder."""
+
+import os
+
+os.environ.update({"MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})  # before torch is loaded
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+torch.set_flush_denormal(True)
+
+settings.register_profile("mlpexp", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("mlpexp")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outputs_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where runs go that name no folder of their own."""
+    folder = str(tmp_path_factory.mktemp("outputs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLPEXP_OUTPUTS", folder)
+        yield folder

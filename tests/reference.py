@@ -1,0 +1,268 @@
+"""Slow twins: the same quantities another way. Autograd, torch.nn and torch.optim, one lane, one example, one number."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlpexp.composition import compose
+from mlpexp.config import ActivationName, Config, Model, Training
+from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.losses import LOSSES, OUTPUTS
+from mlpexp.lanes import build
+from mlpexp.records import Ending, Piece
+from mlpexp.training import Lanes, Plan, train
+
+ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
+SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)
+OUTPUT_NAMES: tuple[str, ...] = tuple(n for n in get_args(Model.model_fields["output"].annotation) if n != "auto")
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """torch's own function of that name: a new activation finds its twin by itself, or fails here."""
+    if name == "identity":
+        return lambda z: z
+    found: Callable[[Tensor], Tensor] | None = getattr(functional, name, None)
+    assert found is not None, f"torch.nn.functional has no {name}; give it a twin in tests/reference.py"
+    return found
+
+
+def output(name: str, z: Tensor) -> Tensor:
+    """f(z) of [B, k]."""
+    return {"identity": lambda: z, "sigmoid": lambda: torch.sigmoid(z), "softmax": lambda: torch.softmax(z, 1)}[name]()
+
+
+def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor) -> Tensor:
+    """Each example's own loss, [B], by torch's functions."""
+    if loss == "cross_entropy" and output_name == "softmax":
+        return functional.cross_entropy(z, targets, reduction="none")
+    if loss == "cross_entropy":
+        return functional.binary_cross_entropy_with_logits(z, targets, reduction="none").sum(1)
+    twin = {"mse": functional.mse_loss, "mae": functional.l1_loss}[loss]
+    return twin(output(output_name, z), targets, reduction="none").sum(1)
+
+
+def combinations(outputs: int = 3) -> list[tuple[str, str]]:
+    """Every (loss, output) that makes sense."""
+    return [(l, o) for l, o in itertools.product(LOSSES, OUTPUTS) if is_valid(l, o, outputs)]
+
+
+def is_valid(loss: str, output_name: str, outputs: int) -> bool:
+    """Cross-entropy needs probabilities, softmax needs several outputs."""
+    return not (loss == "cross_entropy" and output_name == "identity") and not (output_name == "softmax" and outputs < 2)
+
+
+def draw_targets(loss: str, output_name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Targets that suit the loss: one-hot, zeros and ones, or reals."""
+    if loss != "cross_entropy":
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+    if output_name == "softmax":
+        labels = torch.randint(shape[-1], shape[:-1], generator=generator)
+        return functional.one_hot(labels, shape[-1]).double()
+    return torch.randint(2, shape, generator=generator).double()
+
+
+@dataclass
+class Backward:
+    """Of one lane: gradients of the mean loss by W_l and b_l, and δ_l [B, k], X and z of each layer."""
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+    deltas: list[Tensor]
+    z: list[Tensor]
+    losses: Tensor
+
+
+def backward(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    sigma: Callable[[Tensor], Tensor],
+    loss: str,
+    output_name: str,
+    inputs: Tensor,
+    targets: Tensor,
+    masks: Sequence[Tensor] = (),
+) -> Backward:
+    """One lane's forward and backward pass by autograd; an example's loss depends on no other example."""
+    leaves = [w.detach().clone().requires_grad_() for w in (*weights, *biases)]
+    x, zs = inputs, []
+    for l in range(len(weights)):
+        z = x @ leaves[l] + (leaves[len(weights) + l] if biases else 0.0)
+        zs.append(z)
+        x = sigma(z) * (masks[l] if masks and l < len(masks) else 1.0)
+    losses = example_losses(loss, output_name, zs[-1], targets)
+    deltas = torch.autograd.grad(losses.sum(), zs, retain_graph=True)
+    gradients = torch.autograd.grad(losses.mean(), leaves)
+    return Backward(
+        list(gradients[: len(weights)]), list(gradients[len(weights) :]), list(deltas), [z.detach() for z in zs], losses
+    )
+
+
+def unpack(layout: Layout, row: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """W_l and b_l of one row of Θ, cut by counting."""
+    weights, biases, start = [], [], 0
+    for k_in, k_out in itertools.pairwise(layout.widths):
+        weights.append(row[start : start + k_in * k_out].reshape(k_in, k_out))
+        start += k_in * k_out
+        if layout.bias:
+            biases.append(row[start : start + k_out])
+            start += k_out
+    assert start == len(row)
+    return weights, biases
+
+
+def pack(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """One row of Θ."""
+    pairs = zip(weights, biases, strict=True) if biases else ((w,) for w in weights)
+    return torch.cat([part.reshape(-1) for pair in pairs for part in pair])
+
+
+class Perceptron(nn.Module):
+    """The network as one would write it in torch, with the initial weights of one row of Θ."""
+
+    def __init__(self, layout: Layout, row: Tensor, sigma: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        weights, biases = unpack(layout, row)
+        self.sigma = sigma
+        self.layers = nn.ModuleList()
+        for l, weight in enumerate(weights):
+            linear = nn.Linear(*weight.shape, bias=layout.bias, dtype=row.dtype)
+            with torch.no_grad():
+                linear.weight.copy_(weight.T)
+                if layout.bias:
+                    linear.bias.copy_(biases[l])
+            self.layers.append(linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """z_L."""
+        for layer in self.layers[:-1]:
+            x = self.sigma(layer(x))
+        last: Tensor = self.layers[-1](x)
+        return last
+
+    def row(self) -> Tensor:
+        """Θ as it is now."""
+        with torch.no_grad():
+            return pack([layer.weight.T for layer in self.layers], [layer.bias for layer in self.layers if layer.bias is not None])
+
+    def groups(self, l2: float) -> list[dict[str, Any]]:
+        """Parameter groups for torch.optim: weights decay, biases are free."""
+        weights = [layer.weight for layer in self.layers]
+        biases = [layer.bias for layer in self.layers if layer.bias is not None]
+        return [{"params": weights, "weight_decay": l2}, {"params": biases, "weight_decay": 0.0}]
+
+
+def scalar_adam(
+    gradients: Sequence[float], learning_rate: float, beta1: float, beta2: float, epsilon: float, inside: bool
+) -> list[float]:
+    """The updates of one parameter, one Python number at a time (Kingma & Ba 2015, algorithm 1)."""
+    m = v = 0.0
+    updates = []
+    for t, g in enumerate(gradients, start=1):
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        floor = math.sqrt(v_hat + epsilon) if inside else math.sqrt(v_hat) + epsilon
+        updates.append(-learning_rate * m_hat / floor)
+    return updates
+
+
+def scalar_descent(gradients: Sequence[float], learning_rate: float, momentum: float) -> list[float]:
+    """The updates of one parameter under gradient descent with momentum."""
+    velocity, updates = 0.0, []
+    for g in gradients:
+        velocity = momentum * velocity + g
+        updates.append(-learning_rate * velocity)
+    return updates
+
+
+# --- running the code under test ---
+
+
+@dataclass
+class History:
+    """All that one lane left behind; rows after its last step are dropped, as the journal drops them."""
+
+    ending: Ending
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    measured: list[bool] = field(default_factory=list)
+    layers: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    evaluations: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def column(self, quantity: str) -> np.ndarray:
+        """[T, L], only the measured steps."""
+        return np.array(self.layers[quantity])
+
+    def flat(self) -> dict[str, bytes]:
+        """Every number as bytes, any NaN equal to any other."""
+        found = {
+            "status": self.ending.status.encode(),
+            "steps": repr((self.steps, self.measured, self.ending.last_step, self.ending.best_step)).encode(),
+            "losses": canonical(np.array(self.losses)),
+            "final": canonical(self.ending.final),
+            "best": canonical(self.ending.best),
+        }
+        found |= {f"layers/{name}": canonical(np.array(rows)) for name, rows in self.layers.items()}
+        found |= {f"scores/{name}": canonical(np.array(value)) for name, value in self.ending.scores.items()}
+        for step, values in self.evaluations.items():
+            found |= {f"{step}/{name}": canonical(np.array(value)) for name, value in values.items()}
+        return found
+
+
+def canonical(values: np.ndarray) -> bytes:
+    """Bytes in which NaN equals NaN; −0 and 0 still differ."""
+    return np.where(np.isnan(values), np.nan, values).astype(values.dtype).tobytes()
+
+
+def differences(one: History, other: History) -> list[str]:
+    """Names of what is not the same, bit for bit."""
+    a, b = one.flat(), other.flat()
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+
+
+def histories(plan: Plan, lanes: Lanes) -> dict[int, History]:
+    """Train, and sort what comes out by lane number."""
+    events = list(train(plan, lanes))
+    found = {event.lane: History(event) for event in events if isinstance(event, Ending)}
+    for piece in events:
+        if isinstance(piece, Piece):
+            for column, lane in enumerate(piece.lanes):
+                _append(found[lane], piece, column)
+    return found
+
+
+def _append(history: History, piece: Piece, column: int) -> None:
+    if piece.steps[0] <= history.ending.last_step and piece.evaluation:
+        history.evaluations[int(piece.steps[0])] = {n: v[column] for n, v in piece.evaluation.items()}
+    for row, step in enumerate(piece.steps):
+        if step > history.ending.last_step:
+            break
+        history.steps.append(int(step))
+        history.losses.append(piece.losses[row, column])
+        history.measured.append(bool(piece.measured[row]))
+        if piece.measured[row]:
+            for name, values in piece.layers.items():
+                history.layers.setdefault(name, []).append(values[row, column])
+
+
+def trained(configs: Sequence[Config]) -> list[History]:
+    """The histories of a cohort, in the order of its configs."""
+    found = histories(*build(configs))
+    assert sorted(found) == list(range(len(configs)))
+    return [found[lane] for lane in range(len(configs))]
+
+
+def composed(*overrides: str) -> Config:
+    """A config as the command line would make it, tracked nowhere."""
+    return compose(["tracking=none", *overrides])
+
+
+def rows_of(events: Sequence[Piece | Ending]) -> Iterator[Piece]:
+    """The pieces among training's events."""
+    return (event for event in events if isinstance(event, Piece))

@@ -1,0 +1,126 @@
+"""Backpropagation against autograd, in float64, lane by lane."""
+
+import pytest
+import reference
+import torch
+from torch import Tensor
+
+from mlpexp.kernel.activations import ACTIVATIONS
+from mlpexp.kernel.backpropagation import backward
+from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.network import Network, Trace, forward
+
+LANES, EXAMPLES = 3, 5
+WIDTHS = (4, 6, 6, 5, 1, 7, 3)  # equal neighbours, unequal ones, and a single unit
+
+
+def layout_of(depth: int, outputs: int, bias: bool) -> Layout:
+    return Layout((*WIDTHS[:depth], outputs), bias)
+
+
+def assert_close_to(found: Tensor, expected: Tensor) -> None:
+    """To 1e-12 of the largest number."""
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+def check_gradients(
+    activation: str, loss: str, output: str, layout: Layout, outputs: int, masks: list[Tensor] | None = None
+) -> None:
+    generator = torch.Generator().manual_seed(layout.size)
+    parameters = torch.randn(LANES, layout.size, generator=generator, dtype=torch.float64) * 0.7
+    inputs = torch.randn(LANES, EXAMPLES, layout.widths[0], generator=generator, dtype=torch.float64)
+    targets = reference.draw_targets(loss, output, (LANES, EXAMPLES, outputs), generator)
+    network = Network(layout, ACTIVATIONS[activation], parameters)
+    trace = Trace(network, EXAMPLES)
+    losses, delta = LOSSES[loss](forward(network, inputs, trace, masks), targets, output)
+    gradient = backward(network, trace, delta, torch.full_like(parameters, torch.nan))
+    for lane in range(LANES):
+        weights, biases = reference.unpack(layout, parameters[lane])
+        twin = reference.backward(
+            weights, biases, reference.activation(activation), loss, output, inputs[lane], targets[lane],
+            [mask[lane] for mask in masks or []],
+        )  # fmt: skip
+        assert_close_to(losses[lane], twin.losses)
+        found_weights, found_biases = reference.unpack(layout, gradient[lane])
+        for l in range(layout.depth):
+            assert_close_to(trace.deltas[l][lane], twin.deltas[l])
+            assert_close_to(found_weights[l], twin.weights[l])
+            if layout.bias:
+                assert_close_to(found_biases[l], twin.biases[l])
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+@pytest.mark.parametrize(("loss", "output"), reference.combinations())
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_and_deltas_equal_autograds(activation: str, loss: str, output: str, depth: int) -> None:
+    for bias in (True, False):
+        check_gradients(activation, loss, output, layout_of(depth, 3, bias), 3)
+
+
+@pytest.mark.parametrize(("loss", "output"), reference.combinations(outputs=1))
+def test_a_single_output_is_no_exception(loss: str, output: str) -> None:
+    check_gradients("tanh", loss, output, layout_of(3, 1, True), 1)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_dropout_switches_off_gets_no_gradient(activation: str) -> None:
+    layout = layout_of(4, 3, True)
+    generator = torch.Generator().manual_seed(8)
+    shapes = [(LANES, EXAMPLES, layer.outputs) for layer in layout.layers[:-1]]
+    masks = [(torch.rand(s, generator=generator, dtype=torch.float64) < 0.5).double() * 2 for s in shapes]
+    check_gradients(activation, "cross_entropy", "softmax", layout, 3, masks)
+
+
+def test_delta_is_the_derivative_of_each_examples_own_loss() -> None:
+    """One example at a time, one unit at a time, by a central difference: no autograd, no 1/B."""
+    layout = Layout((3, 4, 2))
+    generator = torch.Generator().manual_seed(1)
+    parameters = torch.randn(2, layout.size, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(2, EXAMPLES, 3, generator=generator, dtype=torch.float64)
+    targets = torch.randn(2, EXAMPLES, 2, generator=generator, dtype=torch.float64)
+    network = Network(layout, ACTIVATIONS["tanh"], parameters)
+    trace = Trace(network, EXAMPLES)
+    _, delta = LOSSES["mse"](forward(network, inputs, trace), targets, "identity")
+    backward(network, trace, delta, torch.empty_like(parameters))
+
+    def loss_of(lane: int, example: int, unit: int, nudge: float) -> float:
+        weights, biases = reference.unpack(layout, parameters[lane])
+        z = inputs[lane, example] @ weights[0] + biases[0]
+        z[unit] += nudge
+        return float((torch.tanh(z) @ weights[1] + biases[1] - targets[lane, example]).square().sum())
+
+    for lane, example, unit in [(0, 0, 0), (0, 4, 3), (1, 2, 1), (1, 4, 2)]:
+        slope = (loss_of(lane, example, unit, 1e-6) - loss_of(lane, example, unit, -1e-6)) / 2e-6
+        assert float(trace.deltas[0][lane, example, unit]) == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_batch_gradient_is_the_mean_of_its_examples_gradients() -> None:
+    layout = layout_of(3, 2, True)
+    generator = torch.Generator().manual_seed(2)
+    parameters = torch.randn(2, layout.size, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(2, EXAMPLES, 4, generator=generator, dtype=torch.float64)
+    targets = torch.randn(2, EXAMPLES, 2, generator=generator, dtype=torch.float64)
+
+    def gradient_of(rows: slice) -> Tensor:
+        network = Network(layout, ACTIVATIONS["sigmoid"], parameters)
+        trace = Trace(network, len(range(EXAMPLES)[rows]))
+        _, delta = LOSSES["mae"](forward(network, inputs[:, rows], trace), targets[:, rows], "identity")
+        return backward(network, trace, delta, torch.empty_like(parameters))
+
+    singles = torch.stack([gradient_of(slice(i, i + 1)) for i in range(EXAMPLES)])
+    assert_close_to(gradient_of(slice(None)), singles.mean(0))
+    norms = singles.square().sum(2).sqrt()
+    assert (norms > 0).all()
+
+
+def test_stacked_linear_layers_are_one_linear_layer() -> None:
+    layout = Layout((4, 6, 5, 3), bias=False)
+    parameters = torch.randn(2, layout.size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    inputs = torch.randn(2, EXAMPLES, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    network = Network(layout, ACTIVATIONS["identity"], parameters)
+    z = forward(network, inputs, Trace(network, EXAMPLES))
+    for lane in range(2):
+        weights, _ = reference.unpack(layout, parameters[lane])
+        assert_close_to(z[lane], inputs[lane] @ torch.linalg.multi_dot(weights))
