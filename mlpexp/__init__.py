@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlpexp.config import Config
     from mlpexp.refusals import ConfigError
     from mlpexp.results import Record, Result, load
-    from mlpexp.run import RunError, run
+    from mlpexp.runner import RunError, run
 
 __all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "run"]
 
@@ -28,10 +28,10 @@ _HOMES = {
     "ConfigError": "refusals",
     "Record": "results",
     "Result": "results",
-    "RunError": "run",
+    "RunError": "runner",
     "compose": "composition",
     "load": "results",
-    "run": "run",
+    "run": "runner",
 }
 
 

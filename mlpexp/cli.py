@@ -74,9 +74,13 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _data(options: argparse.Namespace) -> int:
     """The list of data sources, or one of them."""
-    from mlpexp.data.catalogue import catalogue_rows, describe
+    from mlpexp.display import show_data, show_data_list
 
-    raise SystemExit(f"{catalogue_rows} {describe}")
+    if options.name is None:
+        show_data_list()
+    else:
+        show_data(options.name)
+    return 0
 
 
 def _ui(options: argparse.Namespace) -> int:

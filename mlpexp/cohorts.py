@@ -28,8 +28,8 @@ def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
     Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output, loss,
-    batches, length, precision, device and measurements are common.
+    scale, label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output,
+    loss, batches, length, precision, device and measurements are common.
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
@@ -58,16 +58,21 @@ def lane_bytes(config: Config, size: Size) -> int:
 
 
 def group(
-    configs: Sequence[Config], size_of: Callable[[Config], Size], workers: int, memory: int, lanes: int | None = None
+    configs: Sequence[Config],
+    size_of: Callable[[Config], Size],
+    workers: int,
+    memory: int,
+    lanes: int | None = None,
+    epochs: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Positions of the given runs, cohort by cohort, largest work first.
+    """Positions of the given runs, cohort by cohort, largest work first. `epochs` are those at which they go on.
 
     No cohort takes more than its share of `memory` [bytes], and there are cohorts for all workers where runs suffice.
     Raises ConfigError for a run that does not even fit alone.
     """
-    alike: dict[str, list[int]] = {}
+    alike: dict[tuple[str, int], list[int]] = {}
     for i, config in enumerate(configs):
-        alike.setdefault(cohort_key(config), []).append(i)
+        alike.setdefault((cohort_key(config), epochs[i] if epochs else 0), []).append(i)
     cohorts: list[list[int]] = []
     for positions in alike.values():
         first = configs[positions[0]]

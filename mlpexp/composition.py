@@ -3,18 +3,21 @@
 Flow: conf/*.yaml + overrides → **composition** → config. The only import of Hydra outside the command line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -37,21 +40,22 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
     `overrides` are written as on the command line. `config_dir` is a folder of your own YAML files, searched
     beside ours. Raises ConfigError with one line for each mistake.
 
+    >>> from mlpexp import compose
     >>> compose(["model.depth=8", "optimizer=momentum"]).optimizer.momentum
     0.9
     """
     parsed = _parse(overrides)
-    with _hydra() as known:
-        search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-        groups = [o for o in parsed if known.is_group(o, config_dir)]
-        mistakes = [line for o in groups if (line := known.group_mistake(o, config_dir)) is not None]
+    with _groups(config_dir) as options_of:
+        groups = [override for override in parsed if options_of(override.key_or_group)]
+        mistakes = [line for o in groups if (line := _group_mistake(o, options_of(o.key_or_group))) is not None]
         if mistakes:
             raise ConfigError(mistakes)
-        base = _compose(config_name, [*search, *_lines(groups)])
-        names = [name for name, _ in flatten(OmegaConf.to_container(base))]  # type: ignore[arg-type]
-        unknown = [o for o in parsed if o not in groups and _is_unknown(o, names)]
-        composed = _compose(config_name, [*search, *_lines([o for o in parsed if o not in unknown])])
-    mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, [*names, *known.names])}" for o in unknown]
+        base = _compose(config_name, _lines(groups))
+        names = [str(name) for name, _ in flatten(OmegaConf.to_container(base))]  # type: ignore[arg-type]
+        unknown = [override for override in parsed if override not in groups and _is_unknown(override, names)]
+        composed = _compose(config_name, _lines([override for override in parsed if override not in unknown]))
+    known = [*names, *{name.partition(".")[0] for name in names}]
+    mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
     try:
         config = validate(_container(composed))
     except ConfigError as error:
@@ -64,7 +68,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
 def compose_grid(
     overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
 ) -> list[Config]:
-    """The typed config of every point of a multirun, in the order of Hydra's basic sweeper; raises with every mistake."""
+    """The typed config of every point of a multirun, in Hydra's order; raises ConfigError with every mistake."""
     parsed = _parse(overrides, grid=True)
     points = BasicSweeper.split_arguments(parsed, None)[0]
     configs, mistakes = [], []
@@ -78,36 +82,34 @@ def compose_grid(
     return configs
 
 
-class _Groups:
-    """The config groups that Hydra can see."""
-
-    def __init__(self) -> None:
-        self.loader = GlobalHydra.instance().config_loader()
-        self.names = [name for name in self.loader.list_groups("") if name != "hydra"]
-
-    def is_group(self, override: Override, config_dir: str | None) -> bool:
-        name = override.key_or_group
-        folders = (Path(config_dir) / name,) if config_dir else ()
-        return not name.startswith("hydra.") and (
-            name in self.names or bool(self.loader.get_group_options(name)) or any(f.is_dir() for f in folders)
-        )
-
-    def group_mistake(self, override: Override, config_dir: str | None) -> str | None:
-        name, choice = override.key_or_group, override.value()
-        options = self.loader.get_group_options(name)
-        if config_dir:
-            options += [path.stem for path in (Path(config_dir) / name).glob("*.yaml")]
-        if choice is None or override.is_delete() or (isinstance(choice, list) and set(choice) <= set(options)):
-            return None
-        if str(choice) in options:
-            return None
-        return f"{name} must be one of {', '.join(sorted(set(options)))}; got {choice!r}{nearest(str(choice), options)}"
+def _group_mistake(override: Override, options: Sequence[str]) -> str | None:
+    """Whether a group is given a choice that it does not have."""
+    name, choice = override.key_or_group, override.value()
+    if choice is None or override.is_delete() or str(choice) in options:
+        return None
+    if isinstance(choice, list) and set(map(str, choice)) <= set(options):
+        return None
+    return f"{name} must be one of {', '.join(sorted(options))}; got {choice!r}{nearest(str(choice), options)}"
 
 
 @contextmanager
-def _hydra() -> Iterator[_Groups]:
-    with initialize_config_dir(config_folder(), job_name="mlpexp", version_base="1.3"):
-        yield _Groups()
+def _groups(config_dir: str | None) -> Iterator[Callable[[str], list[str]]]:
+    """Hydra made ready for our folder and a user's own; gives the function that lists a group's options."""
+    with initialize_config_dir(config_folder(), job_name="train", version_base="1.3"):
+        if config_dir is not None:
+            if not Path(config_dir).is_dir():
+                raise ConfigError([f"--config-dir {config_dir} is no folder"])
+            search = create_config_search_path(config_folder())
+            search.append("command-line", f"file://{Path(config_dir).resolve()}")
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2(task_name="train", config_search_path=search)
+        loader = GlobalHydra.instance().config_loader()
+
+        def options(name: str) -> list[str]:
+            found: list[str] = [] if name.startswith("hydra") or not name else loader.get_group_options(name)
+            return sorted(set(found))
+
+        yield options
 
 
 def _parse(overrides: Sequence[str], grid: bool = False) -> list[Override]:
@@ -116,7 +118,7 @@ def _parse(overrides: Sequence[str], grid: bool = False) -> list[Override]:
     for text in overrides:
         try:
             override = parser.parse_override(text)
-        except OverrideParseException:
+        except HydraException:
             mistakes.append(f"{text!r} cannot be read; write KEY=VALUE, and quote a value with special characters")
             continue
         if not override.key_or_group:
@@ -146,6 +148,8 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return hydra_compose(config_name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([_first_lines(error)]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"a YAML file cannot be read: {' '.join(str(error).split())}"]) from None
 
 
 def _container(composed: DictConfig) -> dict[str, Any]:

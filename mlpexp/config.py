@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -165,6 +164,9 @@ class Executor(Section):
     name: Literal["local", "serial"] = "local"
     workers: Whole | None = Field(None, ge=1, description="worker processes; null: one per core")
     lanes: Whole | None = Field(None, ge=1, description="most networks in one cohort; null: chosen by size")
+    checkpoint_seconds: Real = Field(
+        30.0, ge=0, description="between two checkpoints of a cohort, at the ends of epochs"
+    )
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="where tensors live; tested on cpu")
 
 
@@ -194,6 +196,8 @@ class Config(Section):
                 f"{key} needs a validation part, but data.split.validation=0; give it a share, "
                 "or set training.patience=null training.restore=final"
             )
+        if self.seed + self.replicates > 2**63:
+            raise ValueError(f"seed={self.seed} and replicates={self.replicates} pass 2^63; choose a smaller seed")
         if self.data.name == "idx" and self.data.path is None:
             raise ValueError("data.path is missing: name the folder of the IDX files, data.path=FOLDER")
         if self.model.dropout == 0 and self.seeds.dropout is not None:
@@ -222,13 +226,15 @@ class Config(Section):
         sections = {name: getattr(self, name).identity() for name in HASHED}
         return {**sections, "seeds": self.stream_seeds(), "semantics": SEMANTICS}
 
+    def stem(self) -> str:
+        """Sixteen hexadecimal digits that a run shares with those that differ from it only in their length."""
+        content = self.identity()
+        content["training"] = {name: value for name, value in content["training"].items() if name != "epochs"}
+        return digest(content)[:16]
+
     def point(self) -> str:
-        """Twelve hexadecimal digits that all replicates of a point share."""
-        content = {
-            **self.identity(),
-            "seeds": {k: v for k, v in self.seeds.model_dump().items() if v is not None},
-        }
-        return digest(content)[:12]
+        """Twelve hexadecimal digits that all runs share which differ in nothing but seeds."""
+        return digest({**self.identity(), "seeds": {}})[:12]
 
     def record(self) -> dict[str, Any]:
         """What the run folder keeps: the run itself, not where it was tracked, executed or stored."""
@@ -282,14 +288,6 @@ def validate(content: Mapping[str, Any]) -> Config:
         return Config.model_validate(content)
     except ValidationError as error:
         raise ConfigError(describe(error, content)) from None
-
-
-CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)(?P<user>[^\s:/@'\"]*)(?::[^\s'\"]*)?@(?=[^\s@]*)")
-
-
-def redact(text: str) -> str:
-    """The text with passwords in URIs replaced by `***`."""
-    return CREDENTIALS.sub(lambda match: f"{match['scheme']}{match['user']}:***@", text)
 
 
 def absolute_outputs(outputs: str) -> str:

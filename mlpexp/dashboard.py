@@ -40,7 +40,8 @@ def command(database: Path, port: int) -> list[str]:
     hosts = f"127.0.0.1:{port},localhost:{port}"
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts, "--uvicorn-opts", "--log-level warning",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts,
+        "--uvicorn-opts", "--log-level warning",
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.records import PARTS, Array, metric
+from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 from mlpexp.verdicts import (
     SUPERSCRIPTS,
@@ -158,8 +159,11 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
     known = {point: profile for point, profile in profiles.items() if profile is not None and len(profile) > 1}
     if not known:
         return
-    high = max(math.ceil(math.log10(profile.max())) for profile in known.values())
-    low = min(high - 3, *(math.floor(math.log10(profile.min())) for profile in known.values()))
+    positive = np.concatenate([profile[profile > 0] for profile in known.values()])
+    if not len(positive):
+        return
+    high = math.ceil(math.log10(positive.max()))
+    low = min(high - 3, math.floor(math.log10(positive.min())))
     shown = list(known.items())
     per_row = max(1, min(len(shown), (console.width - 8) // 23))
     console.print(Text("backpropagated signal ‖δ‖ by layer, before training (log axis)", style="bold"))
@@ -186,7 +190,7 @@ def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: in
     """A bar on the log axis, and its value."""
     if layer >= len(profile):
         return Text("")
-    share = (math.log10(profile[layer]) - low) / max(high - low, 1)
+    share = (math.log10(profile[layer]) - low) / (high - low) if profile[layer] > 0 else 0.0
     length = int(np.clip(round(share * width), 0, width))
     bar = Text("█" * length + " " * (width - length), style=COLOURS[colour % len(COLOURS)])
     return bar + Text(f" {power_of_ten(float(profile[layer]))}", style="default")
@@ -208,3 +212,35 @@ def show_places(results: Sequence[Result], config: Config, console: Console) -> 
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
         console.print("look at them in the dashboard: mlpexp ui", style="dim", highlight=False, soft_wrap=True)
+
+
+def show_data_list() -> None:
+    """What data there are."""
+    from mlpexp.data.catalogue import catalogue_rows
+
+    console = Console()
+    table = _table("data")
+    for name in ("task", "rows", "features", "classes", "licence", "source"):
+        table.add_column(name, overflow="fold")
+    for entry in catalogue_rows():
+        style = None if entry.installed else "dim"
+        row = (entry.name, entry.task, entry.rows, entry.features, entry.classes, entry.licence, entry.source)
+        table.add_row(*row, style=style)
+    console.print(table)
+    for entry in catalogue_rows():
+        if not entry.installed:
+            console.print(f"{entry.name} is not installed: {entry.install}", highlight=False, markup=False)
+    console.print("* changes with the generator's keys; mlpexp data NAME shows one", style="dim", highlight=False)
+
+
+def show_data(name: str) -> None:
+    """One data set: facts, classes by part, a picture."""
+    from mlpexp.data import DataError
+    from mlpexp.data.catalogue import describe
+
+    try:
+        description = describe(name)
+    except DataError as error:
+        raise ConfigError([str(error)]) from None
+    for line in description.lines():
+        print(line)

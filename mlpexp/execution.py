@@ -6,10 +6,11 @@ the bit needs, before torch is loaded in them; no torch is loaded here until a c
 
 import os
 import struct
+import threading
 import time
-from collections.abc import Mapping
+import uuid
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,17 +23,23 @@ ENVIRONMENT = {"MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 
 @dataclass(frozen=True)
 class Task:
-    """One cohort to train: run configs and their fingerprints, and the folder for the journal and the runs."""
+    """One cohort to train: run configs and their fingerprints, and where the journal and the runs go.
+
+    `bases` are folders of the runs that these go on from, all of them at the pause before `epoch`; None for a new run.
+    """
 
     configs: list[dict[str, Any]]
     fingerprints: list[str]
     data_digest: str
     outputs: str
+    bases: list[str | None]
+    epoch: int = 0
+    number: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @property
     def folder(self) -> Path:
-        """The cohort's journal, named after its first run."""
-        return Path(self.outputs) / "cohorts" / self.fingerprints[0]
+        """The cohort's journal, named after its first run, and told apart from another attempt at it."""
+        return Path(self.outputs) / "cohorts" / f"{self.fingerprints[0]}-{self.number}"
 
 
 class Executor(Protocol):
@@ -80,7 +87,7 @@ class Local:
     def __init__(self, workers: int) -> None:
         from loky.process_executor import ProcessPoolExecutor
 
-        self.pool = ProcessPoolExecutor(max_workers=workers, env=ENVIRONMENT)
+        self.pool = ProcessPoolExecutor(max_workers=workers, env=ENVIRONMENT, initializer=end_with_parent)
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
@@ -97,6 +104,18 @@ def executor(name: str, workers: int) -> Executor:
     return Serial() if name == "serial" else Local(workers)
 
 
+def end_with_parent() -> None:
+    """End this process soon after its parent, however that died: its cohort goes on from the last checkpoint."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
 def prepare_process() -> None:
     """One thread, denormals flushed, products tested: before a process's first cohort."""
     import torch
@@ -111,39 +130,65 @@ def prepare_process() -> None:
 def train_cohort(task: Task) -> list[str]:
     """Train one cohort to its end and write the folder of each run; in the process that this is called in."""
     prepare_process()
-    from mlpexp.data import data_digest
-    from mlpexp.journal import Journal, write_runs
+    from mlpexp.checkpoints import capture, restore
+    from mlpexp.journal import Journal, read_state, write_runs
     from mlpexp.lanes import build
-    from mlpexp.records import Ending
+    from mlpexp.records import Ending, Piece
+    from mlpexp.salvage import own, settle, write_headers
     from mlpexp.training import train
 
     configs = [validate(content) for content in task.configs]
-    if data_digest(configs[0].data) != task.data_digest:
-        raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
+    own(task.folder)
     started = time.time()
-    journal, endings = Journal(task.folder), list[Ending]()
-    progress = Progress(task.folder)
+    headers = _headers(task, configs)
+    write_headers(task.folder, headers)
     plan, lanes = build(configs)
-    for event in train(plan, lanes):
-        if isinstance(event, Ending):
+    if task.epoch:
+        lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
+    first_step = task.epoch * plan.updates_per_epoch(len(lanes.parts["train"]))
+    journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
+    states, kept_at = dict[int, Any](), time.monotonic()
+    progress.add(first_step * len(configs))
+    for event in train(plan, lanes, task.epoch, first_step):
+        if isinstance(event, Piece):
+            journal.append(event)
+            progress.add(len(event.steps) * len(event.lanes))
+        elif isinstance(event, Ending):
             endings.append(event)
-            continue
-        journal.append(event)
-        progress.add(len(event.steps) * len(event.lanes))
-    headers = _headers(task, configs, started)
-    write_runs(Path(task.outputs) / "runs", journal.pieces(), endings, headers)
+        elif event.epoch == plan.epochs > 0:
+            states = capture(event.lanes)  # a longer run goes on from here
+        elif event.epoch > task.epoch and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
+            journal.checkpoint(capture(event.lanes), event.epoch, event.step)
+            kept_at = time.monotonic()
+    for header in headers:
+        header["result"] |= {"started": started, "seconds": time.time() - started}
+    finished = {ending.lane for ending in endings if ending.status == "finished"}
+    states = {lane: state for lane, state in states.items() if lane in finished}
+    write_runs(Path(task.outputs) / "runs", journal.pieces(), endings, headers, states)
+    settle(Path(task.outputs), task.fingerprints)
     journal.discard()
     return task.fingerprints
 
 
-def _headers(task: Task, configs: list[Config], started: float) -> list[Mapping[str, Any]]:
-    """What each run folder says beside what training found."""
+def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
+    """What each run folder says beside what training finds."""
     from mlpexp.data import prepare
     from mlpexp.lanes import layout_of
+    from mlpexp.records import metric
 
     parts = prepare(configs[0].data)
+    if parts.digest != task.data_digest:
+        raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
     layout = layout_of(configs[0], parts.dataset.inputs, parts.dataset.outputs)
     output, loss = output_and_loss(configs[0], parts.dataset.task)
+    normalisation = {"centre": parts.centre, "scale": parts.scale}
+    if parts.fill is not None:
+        normalisation["fill"] = parts.fill
+    parts_evaluated = [
+        name for name, part in (("train", parts.training), ("validation", parts.validation)) if len(part)
+    ]
+    kinds = ["loss"] if parts.dataset.task == "regression" else ["loss", "accuracy"]
+    evaluations = [metric(kind, part) for part in parts_evaluated for kind in kinds]
     result = {
         "data": {
             "name": parts.dataset.name,
@@ -160,19 +205,24 @@ def _headers(task: Task, configs: list[Config], started: float) -> list[Mapping[
         "measurements": configs[0].measurements.model_dump(),
         "numerics": numerics(configs[0].executor.device, os.environ.get("MKL_CBWR", "unset")),
         "lanes": len(configs),
-        "started": started,
-        "seconds": time.time() - started,
+        "started": time.time(),
+        "seconds": 0.0,
+        "went_on_from_epoch": task.epoch,
+        "epoch": configs[0].training.epochs,
     }
     return [
         {
             "fingerprint": fingerprint,
             "config": config.record(),
-            "result": result | {"point": config.point()},
+            "result": result | {"stem": config.stem()},
             "widths": layout.widths,
             "bias": layout.bias,
+            "normalisation": normalisation,
             "environment": environment(),
+            "evaluations": evaluations,
+            "base": base,
         }
-        for fingerprint, config in zip(task.fingerprints, configs, strict=True)
+        for fingerprint, config, base in zip(task.fingerprints, configs, task.bases, strict=True)
     ]
 
 

@@ -26,7 +26,10 @@ def illustrate(results: Sequence[Result]) -> None:
     for runs in points(results).values():
         if any("delta_norm" not in run.record.quantities for run in runs):
             continue
-        content = png(gradient_profile(*_profiles(runs), title=runs[0].condition))
+        start, end = _profiles(runs)
+        if not len(start):
+            continue  # nothing finite and positive: the sentence says so
+        content = png(gradient_profile(start, end, title=runs[0].condition))
         for run in runs:
             beside = run.folder / f".{PICTURE}.{os.getpid()}"
             beside.write_bytes(content)
@@ -60,7 +63,7 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
     for (point, runs), colour in zip(groups.items(), PALETTE * (len(groups) // len(PALETTE) + 1), strict=False):
         start, _ = _profiles(runs)
         middle = signal_profile(runs)
-        if middle is None:
+        if middle is None or not len(start):
             continue
         depth = max(depth, len(middle))
         layers = np.arange(1, len(middle) + 1)
@@ -70,7 +73,8 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
             layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {sentence}"
         )
     _axes_of_depth(axes, depth)
-    axes.legend(frameon=False, loc="best", title="line: geometric mean, band: range over seeds", alignment="left")
+    if axes.lines:
+        axes.legend(frameon=False, loc="best", title="line: geometric mean, band: range over seeds", alignment="left")
     return figure
 
 

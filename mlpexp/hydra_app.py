@@ -4,6 +4,7 @@ Flow: command line → composition (refuses) → Hydra → run → display.
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -15,8 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder
-from mlpexp.config import redact, validate
-from mlpexp.refusals import ConfigError
+from mlpexp.config import validate
+from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
@@ -24,7 +25,12 @@ SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 def application(words: Sequence[str]) -> int:
     """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
     options = get_args_parser().parse_args(list(words))
-    if any(getattr(options, name) for name in SHOWS_ONLY):
+    name = options.config_name or CONFIG_NAME
+    if options.cfg is not None or not any(getattr(options, flag) for flag in SHOWS_ONLY):
+        check = compose_grid if options.multirun else compose
+        check(options.overrides, options.config_dir, name)
+    words = [hide_credentials(word) for word in words]
+    if any(getattr(options, flag) for flag in SHOWS_ONLY):
         shown = io.StringIO()
         try:
             with redirect_stdout(shown):
@@ -32,14 +38,19 @@ def application(words: Sequence[str]) -> int:
         finally:
             print(redact(shown.getvalue()), end="")
         return 0
-    name = options.config_name or CONFIG_NAME
-    if options.multirun:
-        compose_grid(options.overrides, options.config_dir, name)
-    else:
-        compose(options.overrides, options.config_dir, name)
     codes: list[int] = []
     _hydra(words, lambda config: codes.append(_job(config)))
     return max(codes, default=0)
+
+
+def hide_credentials(word: str) -> str:
+    """A word with a password becomes an interpolation of the environment, so that Hydra stores and logs none."""
+    key, equals, value = word.partition("=")
+    if not equals or not CREDENTIALS.search(value):
+        return word
+    variable = f"MLPEXP_HIDDEN_{key.upper().replace('.', '_').lstrip('+')}"
+    os.environ[variable] = value.strip("'\"")
+    return f"{key}=${{oc.env:{variable}}}"
 
 
 def _hydra(words: Sequence[str], job: object) -> None:
@@ -57,7 +68,7 @@ def _job(composed: DictConfig) -> int:
     from rich.console import Console
 
     from mlpexp.display import show_places, show_profiles, show_scores
-    from mlpexp.run import RunError, run
+    from mlpexp.runner import RunError, run
 
     redact_folder(Path(HydraConfig.get().runtime.output_dir))
     config = validate(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
@@ -78,7 +89,7 @@ def _job(composed: DictConfig) -> int:
 
 
 def redact_folder(folder: Path) -> None:
-    """Hydra keeps overrides and configs as they were typed: take the passwords out."""
+    """Hydra keeps configs as they were written in a user's YAML files: take the passwords out."""
     for file in (folder / ".hydra").glob("*.yaml"):
         text = file.read_text()
         if redact(text) != text:

@@ -10,6 +10,7 @@ name, so the memory of a long run does not grow with its steps. `outputs/runs/<f
     result.json         status, scores, steps, what was measured, numerics
     record.parquet      a row a step: batch loss, evaluations, `quantity/layer_01` …
     best.safetensors    weights with the lowest validation loss; final.safetensors those at the end
+    checkpoint.safetensors, normalisation.safetensors   what it takes to go on, and to predict from raw inputs
     environment.json    versions, platform, commit
 """
 
@@ -33,6 +34,7 @@ from safetensors.numpy import load_file, save
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
 
 SEGMENT_BYTES = 8 << 20
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class JournalError(RuntimeError):
@@ -40,12 +42,10 @@ class JournalError(RuntimeError):
 
 
 class Journal:
-    """Append-only record of a cohort in training."""
+    """Append-only record of a cohort in training, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists():
-            shutil.rmtree(folder)  # what a killed process left
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.pending, self.segments = folder, list[Piece](), 0
 
     def append(self, piece: Piece) -> None:
@@ -80,6 +80,13 @@ class Journal:
             yield from read_segment(file)
         yield from self.pending
 
+    def checkpoint(self, states: Mapping[int, Mapping[str, Array]], epoch: int, step: int) -> None:
+        """Bring all rows before `step` and the state of the lanes to the disk; it replaces the last checkpoint."""
+        self.flush()
+        arrays = {f"{lane}.{name}": array for lane, state in states.items() for name, array in state.items()}
+        place = {"epoch": str(epoch), "step": str(step)}
+        write_atomically(self.folder / CHECKPOINT, save(arrays, metadata=place))
+
     def discard(self) -> None:
         """Remove the folder; the run folders hold everything."""
         shutil.rmtree(self.folder)
@@ -112,18 +119,30 @@ def _piece(arrays: Mapping[str, Any]) -> Piece:
 
 
 def write_runs(
-    runs: Path, pieces: Iterable[Piece], endings: Sequence[Ending], headers: Sequence[Mapping[str, Any]]
+    runs: Path,
+    pieces: Iterable[Piece],
+    endings: Sequence[Ending],
+    headers: Sequence[Mapping[str, Any]],
+    states: Mapping[int, Mapping[str, Array]],
 ) -> None:
-    """Write the run folder of each lane. `headers[lane]` has fingerprint, config, result, weights' names and so on."""
+    """Write the run folder of each lane.
+
+    `headers[lane]` has fingerprint, config, result, widths, bias, normalisation, environment, the names of evaluations,
+    and as `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept
+    beside their weights.
+    """
     runs.mkdir(parents=True, exist_ok=True)
     places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
     for place in places.values():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-    _write_records(pieces, {ending.lane: ending for ending in endings}, places)
+    _write_records(pieces, {ending.lane: ending for ending in endings}, places, headers)
     for ending in endings:
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
+        if ending.lane in states:
+            kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
+            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
         move_into_place(places[ending.lane], runs / header["fingerprint"])
 
 
@@ -140,6 +159,7 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
     write_atomically(place / "config.yaml", config.encode())
     for name, row in (("best", ending.best), ("final", ending.final)):
         write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
+    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
     write_atomically(place / "environment.json", json_bytes(header["environment"]))
     write_atomically(place / "result.json", json_bytes(result))
 
@@ -157,27 +177,59 @@ def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
     return named
 
 
-EVALUATIONS = tuple(metric(name, part) for part in ("train", "validation") for name in ("loss", "accuracy"))
 GROUP_ROWS = 4096
 
 
-def _write_records(pieces: Iterable[Piece], endings: Mapping[int, Ending], places: Mapping[int, Path]) -> None:
-    """One parquet file a lane; rows behind a lane's diverging step are left out."""
+def row_of(named: Mapping[str, Array], bias: bool) -> Array:
+    """The inverse of `tensors`."""
+    parts = []
+    for l in range(len(named) // (2 if bias else 1)):
+        parts.append(named[f"layers.{l}.weight"].T.ravel())
+        parts += [named[f"layers.{l}.bias"]] if bias else []
+    return np.concatenate(parts)
+
+
+def read_state(folder: Path) -> dict[str, Array]:
+    """The state from which a run goes on: its weights, and what its checkpoint keeps beside them."""
+    bias = yaml.safe_load((folder / "config.yaml").read_text())["model"]["bias"]
+    rows = {name: row_of(load_file(folder / f"{file}.safetensors"), bias) for name, file in WEIGHTS.items()}
+    return rows | load_file(folder / CHECKPOINT)
+
+
+WEIGHTS = {"parameters": "final", "best": "best"}
+
+
+def _write_records(
+    pieces: Iterable[Piece],
+    endings: Mapping[int, Ending],
+    places: Mapping[int, Path],
+    headers: Sequence[Mapping[str, Any]],
+) -> None:
+    """One parquet file a lane: rows of the run it went on from, then its own; none behind a diverging step."""
     with ExitStack() as open_files:
         lanes = {
-            lane: open_files.enter_context(_LaneRecord(places[lane] / "record.parquet", ending.last_step))
+            lane: open_files.enter_context(
+                _LaneRecord(places[lane] / "record.parquet", ending.last_step, headers[lane]["evaluations"])
+            )
             for lane, ending in endings.items()
         }
+        begun: set[int] = set()
         for piece in pieces:
             for column, lane in enumerate(piece.lanes):
+                if lane not in lanes:
+                    continue  # it ended before a checkpoint that the others go on from
+                base = headers[lane]["base"]
+                if base and lane not in begun:
+                    lanes[lane].go_on(pq.read_table(Path(base) / "record.parquet"), int(piece.steps[0]))
+                begun.add(lane)
                 lanes[lane].append(piece, column)
 
 
 class _LaneRecord:
     """The parquet file of one lane, written a group of rows at a time."""
 
-    def __init__(self, file: Path, last_step: int) -> None:
-        self.file, self.last_step = file, last_step
+    def __init__(self, file: Path, last_step: int, evaluations: Sequence[str]) -> None:
+        self.file, self.last_step, self.evaluations = file, last_step, evaluations
         self.columns: dict[str, list[NDArray[Any]]] = {}
         self.measured: list[NDArray[np.bool_]] = []
         self.rows = 0
@@ -191,6 +243,11 @@ class _LaneRecord:
         if self.writer is not None:
             self.writer.close()
 
+    def go_on(self, earlier: pa.Table, step: int) -> None:
+        """Take over the rows before `step` of an earlier record."""
+        kept = earlier.slice(0, int(np.searchsorted(earlier.column("step").to_numpy(), step)))
+        self._write_table(kept.combine_chunks())
+
     def append(self, piece: Piece, column: int) -> None:
         """One lane's rows of a piece. An evaluation stands in the row of its step."""
         count = int(np.searchsorted(piece.steps, self.last_step, side="right"))
@@ -200,7 +257,7 @@ class _LaneRecord:
             "step": piece.steps[:count],
             metric("loss", "batch"): piece.losses[:count, column],
         }
-        for name in EVALUATIONS:
+        for name in self.evaluations:
             own[name] = np.full(count, np.nan)
             own[name][0] = piece.evaluation[name][column] if name in piece.evaluation else np.nan
         own |= {name: values[:count, column] for name, values in piece.layers.items()}
@@ -220,17 +277,19 @@ class _LaneRecord:
         for name, parts in self.columns.items():
             values = np.concatenate(parts)
             if values.ndim == 1:
-                cells[name] = pa.array(values, mask=np.isnan(values) if name in EVALUATIONS else None)
+                cells[name] = pa.array(values, mask=np.isnan(values) if name in self.evaluations else None)
                 continue
             for layer, column in enumerate(values.T, start=1):
                 cells[layer_metric(name, layer, values.shape[1])] = pa.array(
                     column, mask=blank if blank.any() else None
                 )
-        table = pa.table(cells)
+        self._write_table(pa.table(cells))
+        self.columns, self.measured, self.rows = {}, [], 0
+
+    def _write_table(self, table: pa.Table) -> None:
         if self.writer is None:
             self.writer = pq.ParquetWriter(self.file, table.schema, compression="zstd", write_statistics=False)
-        self.writer.write_table(table)
-        self.columns, self.measured, self.rows = {}, [], 0
+        self.writer.write_table(table.select(self.writer.schema.names))
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:

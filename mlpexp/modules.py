@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mlpexp.config import Config
-from mlpexp.data import prepare
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU,
@@ -20,11 +19,12 @@ OUTPUTS: dict[str, nn.Module] = {
 
 
 class Perceptron(nn.Module):
-    """Normalise, then layer after layer; the output function comes last.
+    """Impute and normalise as in training, then layer after layer; the output function comes last.
 
     `layers` are torch.nn.Linear. `forward` gives f (probabilities for classes), `logits` the z_L before it.
     """
 
+    fill: Tensor
     centre: Tensor
     scale: Tensor
 
@@ -40,12 +40,15 @@ class Perceptron(nn.Module):
             else ACTIVATIONS[model.activation]()
         )
         self.output = OUTPUTS[output]
+        self.register_buffer("fill", torch.full((widths[0],), torch.nan, dtype=torch.float64))
         self.register_buffer("centre", torch.zeros(widths[0], dtype=torch.float64))
         self.register_buffer("scale", torch.ones(widths[0], dtype=torch.float64))
 
     def logits(self, inputs: Tensor) -> Tensor:
         """z_L [B, k] of raw inputs [B, q]."""
-        x = ((inputs.to(torch.float64) - self.centre) / self.scale).to(self.dtype)
+        raw = inputs.to(torch.float64)
+        raw = torch.where(torch.isnan(raw), self.fill, raw)
+        x = ((raw - self.centre) / self.scale).to(self.dtype)
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         z: Tensor = self.layers[-1](x)
@@ -60,8 +63,7 @@ class Perceptron(nn.Module):
 def module(folder: Path, config: Config, facts: dict[str, Any], which: str) -> Perceptron:
     """The network of a run folder, with the normalisation that its training part had."""
     network = Perceptron(facts["widths"], config, facts["output"])
-    parts = prepare(config.data)
-    weights = load_file(folder / f"{which}.safetensors")
-    weights |= {"centre": torch.from_numpy(parts.centre), "scale": torch.from_numpy(parts.scale)}
+    weights = load_file(folder / f"{which}.safetensors") | load_file(folder / "normalisation.safetensors")
+    weights.setdefault("fill", network.fill)
     network.load_state_dict(weights)
     return network.eval()

@@ -13,6 +13,7 @@ from mlpexp.data import DataError, prepare
 from mlpexp.numerics import STABLE_PRODUCTS, numerics
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result, find
+from mlpexp.salvage import base_of, salvage
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Order:
     fingerprints: list[str]
     facts: dict[str, DataFacts]
     to_train: list[int] = field(default_factory=list)
+    bases: dict[int, Result] = field(default_factory=dict)
+    """Recorded runs that some of those to train go on from: interrupted ones, or shorter ones."""
     elsewhere: list[str] = field(default_factory=list)
     """Fingerprints of recorded runs that are taken as they are, but were trained under other numerics."""
 
@@ -44,6 +47,10 @@ class Order:
     def of(self, config: Config) -> DataFacts:
         """The facts of a config's data."""
         return self.facts[data_key(config)]
+
+    def epoch(self, i: int) -> int:
+        """The epoch at which run i goes on; 0 for a new one."""
+        return int(self.bases[i].facts["epoch"]) if i in self.bases else 0
 
     def size(self, config: Config) -> Size:
         """What the memory of a lane depends on."""
@@ -82,6 +89,7 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
     _must_agree(configs)
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
+    salvage(order.outputs)
     first_of: dict[str, int] = {}
     for i, name in enumerate(names):
         if name in first_of:  # asked for twice: trained once, with the measurements of both
@@ -97,6 +105,10 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
         if known:
             order.configs[i] = measuring(order.configs[i], known.measurements)
         order.to_train.append(i)
+        here = numerics(configs[i].executor.device, STABLE_PRODUCTS)
+        base = None if rerun else base_of(order.outputs, order.configs[i], name, order.of(configs[i]).digest, here)
+        if base:
+            order.bases[i] = base
     return order
 
 

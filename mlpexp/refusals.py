@@ -4,8 +4,9 @@ Flow: composition and config raise; the command line prints, and leaves with cod
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -14,8 +15,20 @@ class ConfigError(ValueError):
     """A refused config; `mistakes` has one line for each."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        self.mistakes = list(mistakes)
+        self.mistakes = [redact(line) for line in mistakes]
         super().__init__("\n".join(self.mistakes))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[list[str]]]:
+        """It crosses process borders whole."""
+        return type(self), (self.mistakes,)
+
+
+CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*\\?:[/\\]*//)(?P<user>[^\s:/@'\"\\]*)\\?:[^\s/'\"]*@")
+
+
+def redact(text: str) -> str:
+    """The text with passwords in URIs replaced by `***`."""
+    return CREDENTIALS.sub(lambda match: f"{match['scheme']}{match['user']}:***@", text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

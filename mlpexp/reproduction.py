@@ -17,7 +17,7 @@ from mlpexp.planning import load_facts
 from mlpexp.records import layer_of
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
-from mlpexp.run import run
+from mlpexp.runner import run
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def load(outputs: str | Path | None = None) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [
-        {"fingerprint": run.fingerprint, "status": run.status, "point": run.facts["point"]}
+        {"fingerprint": run.fingerprint, "status": run.status, "point": run.config.point()}
         | {"numerics": digest(run.numerics)[:8]}
         | run.scores
         | run.config.flat()

@@ -6,6 +6,7 @@ from the record, and the tag `mlpexp.tracked` is set last.
 
 import json
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpexp.config import Tracking, digest, redact
-from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, metric, profile_metric
+from mlpexp.config import Tracking, digest
+from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
+from mlpexp.refusals import redact
 from mlpexp.results import Result
 from mlpexp.verdicts import signal_profile, signal_sentence
 
-CURVE_POINTS, LAYER_POINTS, BATCH = 100, 20, 999
+MOST_POINTS, CURVE_POINTS, LAYER_STEPS, BATCH = 600, 100, 20, 999
+PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
 ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
@@ -42,7 +45,7 @@ def store_uri(tracking: Tracking, outputs: Path) -> str:
 
 def open_store(tracking: Tracking, outputs: Path) -> None:
     """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
-    _open(store_uri(tracking, outputs), tracking.experiment, str(outputs))
+    show_runs([], tracking, outputs)
 
 
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:
@@ -108,8 +111,8 @@ def _show(client: MlflowClient, experiment: str, result: Result) -> None:
     for name in ARTIFACTS:
         if (result.folder / name).exists():
             client.log_artifact(run_id, str(result.folder / name))
-    client.set_tag(run_id, "mlpexp.tracked", version)
     client.set_terminated(run_id, "FINISHED", end_time=start + int(seconds * 1000))
+    client.set_tag(run_id, "mlpexp.tracked", version)
 
 
 def _tags(result: Result) -> dict[str, str]:
@@ -118,7 +121,7 @@ def _tags(result: Result) -> dict[str, str]:
     sentence = signal_sentence(signal_profile([result]))
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
-        "mlpexp.point": facts["point"],
+        "mlpexp.point": result.config.point(),
         "mlpexp.condition": result.condition,
         "mlpexp.status": result.status,
         "mlpexp.numerics": digest(result.numerics)[:8],
@@ -157,37 +160,44 @@ def _dataset(result: Result) -> DatasetInput:
 
 
 def _metrics(result: Result) -> list[Metric]:
-    """At most 600 points: curves, δ and gradient norms of layers at log-spaced steps, profiles over depth, scores."""
+    """At most 600 points: scores, profiles over depth, δ and gradient norms of layers at log-spaced steps, curves."""
     record, facts = result.record, result.facts
-    steps = record.steps
-    start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, int(steps[-1]) if len(steps) else 1)
+    last = int(record.steps[-1])
+    start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, last)
     found: list[Metric] = []
 
     def add(name: str, value: float, step: int, at: int | None = None) -> None:
         if np.isfinite(value):  # infinity would be stored as 1.8e308, for good
             found.append(Metric(name, float(value), int(start + span * (step if at is None else at)), step))
 
+    for name, value in result.scores.items():
+        kind, _, part = name.partition("/")
+        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
+    if result.signal:
+        add("signal/layer_1_over_last_log10", math.log10(result.signal), 0)
+    measured = {quantity: record.measured(quantity) for quantity in record.quantities}
+    depth = result.config.model.depth
+    shown = (
+        list(measured) if 2 * depth * len(measured) <= PROFILE_POINTS else [q for q in LAYER_CURVES if q in measured]
+    )
+    for quantity in shown:
+        steps, values = measured[quantity]
+        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
+            for layer in evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else ():
+                name = profile_metric(quantity, moment)
+                add(name, values[row[0], layer], layer + 1, at=int(steps[row[0]]))
+    for quantity in (q for q in LAYER_CURVES if q in measured):
+        steps, values = measured[quantity]
+        layers = evenly_spaced(depth, LAYER_CURVE_POINTS // 4)
+        most = min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers)))
+        for i in log_spaced(len(steps), most):
+            for layer in layers:
+                add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(steps[i]))
+    most = min(CURVE_POINTS, (MOST_POINTS - len(found)) // max(1, len(record.metrics)))
     for name in record.metrics:
         values = record[name]
         rows = np.flatnonzero(~np.isnan(values))
-        for i in evenly_spaced(len(rows), CURVE_POINTS if name != metric("loss", "batch") else CURVE_POINTS // 2):
-            add(name, values[rows[i]], int(steps[rows[i]]))
-    for quantity in record.quantities:
-        at, values = record.measured(quantity)
-        depth = values.shape[1]
-        if quantity in LAYER_CURVES:
-            most = max(2, min(LAYER_POINTS, 240 // (depth * len(LAYER_CURVES))))
-            for i in log_spaced(len(at), most):
-                for layer in range(depth):
-                    add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(at[i]))
-        for moment, row in (("start", 0), ("end", -1)):
-            finite = values[np.isfinite(values).all(axis=1)]
-            for layer in range(depth) if len(finite) else ():
-                add(profile_metric(quantity, moment), finite[row, layer], layer + 1, at=int(at[-1]) if row else 0)
-    for name, value in result.scores.items():
-        kind, _, part = name.partition("/")
-        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, int(facts["last_step"]))
-    ratio = result.signal
-    if ratio is not None:
-        add("signal/layer_1_over_last_log10", float(np.log10(max(ratio, np.finfo(float).tiny))), 0)
+        for i in evenly_spaced(len(rows), most):
+            add(name, values[rows[i]], int(record.steps[rows[i]]))
     return found

@@ -17,7 +17,7 @@ from mlpexp.kernel.losses import LOSSES, correct
 from mlpexp.kernel.measurements import Step, measure
 from mlpexp.kernel.network import Network, Trace, forward, predict
 from mlpexp.kernel.optimizers import Rule, column
-from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
+from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream, updates_per_epoch
 from mlpexp.records import Ending, Piece, gaps, metric
 
 EVALUATION_ROWS = 256
@@ -65,6 +65,10 @@ class Plan:
     quantities: tuple[str, ...]
     every: int
 
+    def updates_per_epoch(self, examples: int) -> int:
+        """Updates that an epoch of so many training examples has."""
+        return updates_per_epoch(examples, self.batch_size, self.sampler)
+
 
 @dataclass
 class Lanes:
@@ -107,29 +111,40 @@ class Lanes:
         return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
 
 
-def train(plan: Plan, lanes: Lanes) -> Iterator[Piece | Ending]:
-    """Train all lanes to their end; yields their records piece by piece, and how each lane ended.
+@dataclass(frozen=True)
+class Pause:
+    """Between two epochs: all that comes depends on these lanes, the epoch and the step alone."""
+
+    epoch: int
+    step: int
+    lanes: Lanes
+
+
+def train(plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0) -> Iterator[Piece | Ending | Pause]:
+    """Train all lanes to their end; yields their records piece by piece, how each lane ended, and the pauses between.
+
+    `epoch` and `step` are those of the pause from which these lanes go on.
 
     A piece is an epoch, or the one row that stands for the state after a lane's last update: it is measured on the
     batch that would have come next.
     """
-    step = 0
-    for epoch in range(plan.epochs + 1):
+    for current in range(epoch, plan.epochs + 1):
+        yield Pause(current, step, lanes)
         evaluation: dict[str, Tensor] = {}
-        over = torch.full_like(lanes.best_step, epoch == plan.epochs, dtype=torch.bool)
-        if epoch % plan.evaluate_every == 0 or epoch == plan.epochs:
+        over = torch.full_like(lanes.best_step, current == plan.epochs, dtype=torch.bool)
+        if current % plan.evaluate_every == 0 or current == plan.epochs:
             evaluation = evaluate(plan, lanes, ("train", "validation"))
             over |= remember_best(lanes, evaluation, step)
         if over.any():
             leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
-            yield look(plan, leaving, epoch, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
-            yield from endings(plan, leaving, step, stopped_early=epoch < plan.epochs)
+            yield look(plan, leaving, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
+            yield from endings(plan, leaving, step, stopped_early=current < plan.epochs)
             staying = (~over).nonzero()[:, 0]
             if not len(staying):
                 return
             lanes = lanes.select(staying)
             evaluation = {k: v.index_select(0, staying) for k, v in evaluation.items()}
-        piece = train_epoch(plan, lanes, epoch, step, evaluation)
+        piece = train_epoch(plan, lanes, current, step, evaluation)
         yield piece
         step += len(piece.steps)
         diverged = lanes.diverged_at >= 0
@@ -311,8 +326,11 @@ def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Ten
 def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
     """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
     final = lanes.network.parameters
+    unjudged = torch.isinf(lanes.best_loss)  # no validation part: the last weights are the best that is known
+    best = torch.where(unjudged[:, None], final, lanes.best)
+    best_step = torch.where(unjudged, step, lanes.best_step)
     restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
-    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, lanes.best, final))
+    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, best, final))
     scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
     for i, number in enumerate(lanes.numbers):
         diverged_at = int(lanes.diverged_at[i])
@@ -321,8 +339,8 @@ def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) ->
             lane=number,
             status="diverged" if diverged_at >= 0 else "stopped_early" if stopped_early else "finished",
             last_step=diverged_at if diverged_at >= 0 else step,
-            best_step=int(lanes.best_step[i]),
+            best_step=int(best_step[i]),
             final=final[i].numpy(force=True).copy(),
-            best=lanes.best[i].numpy(force=True).copy(),
+            best=best[i].numpy(force=True).copy(),
             scores=own | gaps(own),
         )

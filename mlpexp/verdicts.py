@@ -49,13 +49,16 @@ def points(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Runs by point: replicates of one config together, in the order given."""
     groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault(str(result.facts["point"]), []).append(result)
+        groups.setdefault(result.config.point(), []).append(result)
     return groups
 
 
 def labels(groups: Mapping[str, Sequence[Result]]) -> dict[str, str]:
     """A short name for each point: the values of the keys in which the points differ."""
-    flats = {name: {k: v for k, v in runs[0].config.flat().items() if k != "seed"} for name, runs in groups.items()}
+    flats = {
+        name: {k: v for k, v in runs[0].config.flat().items() if not k.startswith("seed")}
+        for name, runs in groups.items()
+    }
     keys = list(dict.fromkeys(key for flat in flats.values() for key in flat))
     varying = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
     if not varying:
@@ -76,24 +79,34 @@ def _word(key: str, value: object) -> str:
 
 
 def signal_profile(results: Sequence[Result], row: int = 0) -> Array | None:
-    """‖δ_l‖ by layer, the geometric mean over seeds, [L]; of the first measured row, or the last with row = −1."""
+    """‖δ_l‖ by layer, the geometric mean over seeds, [L]; of the first measured row, or the last with row = −1.
+
+    None where it was not measured, or is not finite in any seed.
+    """
     profiles = []
     for result in results:
         if "delta_norm" in result.record.quantities:
             _, values = result.record.measured("delta_norm")
             if len(values) and np.isfinite(values[row]).all():
-                profiles.append(np.maximum(values[row], np.finfo(float).tiny))
-    return np.exp(np.mean(np.log(profiles), axis=0)) if profiles else None
+                profiles.append(values[row].astype(np.float64))
+    if not profiles:
+        return None
+    with np.errstate(divide="ignore"):  # a zero in one seed makes the mean zero
+        profile: Array = np.exp(np.mean(np.log(profiles), axis=0))
+    return profile
 
 
 def signal_sentence(profile: Array | None) -> str:
     """`layer 1 receives 3·10⁻⁹ of the signal of layer 16: vanishing`."""
     if profile is None:
-        return "δ was not measured"
+        return "δ was not measured, or is not finite"
     depth = len(profile)
     if depth == 1:
         return "a single layer: nothing to pass back"
-    logarithm = math.log10(profile[0] / profile[-1])
+    if not profile.all():
+        silent = int(np.flatnonzero(profile == 0)[-1]) + 1
+        return f"layers 1 to {silent} receive no signal at all (δ = 0): vanished"
+    logarithm = math.log10(profile[0]) - math.log10(profile[-1])
     word = next(word for bound, word in WORDS if logarithm < bound)
     return f"layer 1 receives {power_of_ten(10**logarithm)} of the signal of layer {depth}: {word}"
 
@@ -102,11 +115,8 @@ def power_of_ten(value: float) -> str:
     """3·10⁻⁹; numbers between 0.01 and 1000 as they are."""
     if not math.isfinite(value) or value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.2g}"
-    exponent = math.floor(math.log10(abs(value)))
-    mantissa = value / 10**exponent
-    if round(abs(mantissa), 0) >= 10:
-        exponent, mantissa = exponent + 1, mantissa / 10
-    return f"{mantissa:.0f}·10{str(exponent).translate(SUPERSCRIPTS)}"
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def status_words(results: Sequence[Result]) -> str:

@@ -3,7 +3,9 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, get_args
 
 import numpy as np
@@ -15,6 +17,7 @@ from mlpexp.composition import compose
 from mlpexp.config import ActivationName, Config, Model, Training
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import LOSSES, OUTPUTS
+from mlpexp.kernel.streams import epoch_batches
 from mlpexp.lanes import build
 from mlpexp.records import Ending, Piece
 from mlpexp.training import Lanes, Plan, train
@@ -226,9 +229,29 @@ def differences(one: History, other: History) -> list[str]:
     return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
 
 
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Denormals are flushed inside, as in a training process."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def events_of(plan: Plan, lanes: Lanes) -> list[Piece | Ending]:
+    """All that training yields, but for the pauses."""
+    with flushed():
+        return [event for event in train(plan, lanes) if isinstance(event, Piece | Ending)]
+
+
 def histories(plan: Plan, lanes: Lanes) -> dict[int, History]:
     """Train, and sort what comes out by lane number."""
-    events = list(train(plan, lanes))
+    return sort_by_lane(events_of(plan, lanes))
+
+
+def sort_by_lane(events: Sequence[Piece | Ending]) -> dict[int, History]:
+    """The histories of all lanes that ended."""
     found = {event.lane: History(event) for event in events if isinstance(event, Ending)}
     for piece in events:
         if isinstance(piece, Piece):
@@ -258,11 +281,13 @@ def trained(configs: Sequence[Config]) -> list[History]:
     return [found[lane] for lane in range(len(configs))]
 
 
+@lru_cache(maxsize=None)
 def composed(*overrides: str) -> Config:
     """A config as the command line would make it, tracked nowhere."""
     return compose(["tracking=none", *overrides])
 
 
-def rows_of(events: Sequence[Piece | Ending]) -> Iterator[Piece]:
-    """The pieces among training's events."""
-    return (event for event in events if isinstance(event, Piece))
+
+def batches_of(plan: Plan, lanes: Lanes, epoch: int, lane: int = 0) -> list[np.ndarray]:
+    """The row numbers that a lane sees in an epoch."""
+    return list(epoch_batches(plan.sampler, lanes.batch_seeds[lane], epoch, len(lanes.parts["train"]), plan.batch_size))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mlpexp.data import DataError, load
-from mlpexp.data.catalogue import catalogue_rows, default_config, describe, install_command
+from mlpexp.data.catalogue import Entry, catalogue_rows, default_config, describe, install_command
 from mlpexp.data.pictures import WIDTH, images, ranges, scatter, signals
 from mlpexp.data.prepare import SOURCES
 from mlpexp.data_schema import Split
@@ -16,13 +16,13 @@ CONF = Path(__file__).parent.parent / "conf" / "data"
 YOURS = {"table": {"path": "t.csv", "target": "y"}, "idx": {"path": "folder"}}
 
 
-def test_every_source_is_in_the_catalogue_and_has_a_file_of_values():
+def test_every_source_is_in_the_catalogue_and_has_a_file_of_values() -> None:
     assert [entry.name for entry in catalogue_rows()] == list(SOURCES)
     assert {file.stem for file in CONF.glob("*.yaml")} == set(SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_the_values_in_yaml_are_the_defaults_of_the_schema(name):
+def test_the_values_in_yaml_are_the_defaults_of_the_schema(name: str) -> None:
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     given = {key: value for key, value in YOURS.get(name, {}).items() if values.pop(key) == "???"}
     default = default_config(name, **YOURS.get(name, {}))
@@ -33,7 +33,7 @@ def test_the_values_in_yaml_are_the_defaults_of_the_schema(name):
 
 
 @pytest.mark.parametrize("entry", catalogue_rows(), ids=lambda entry: entry.name)
-def test_the_catalogue_tells_the_truth(entry):
+def test_the_catalogue_tells_the_truth(entry: Entry) -> None:
     if entry.name in YOURS:
         return
     if not entry.installed:
@@ -49,7 +49,7 @@ def test_the_catalogue_tells_the_truth(entry):
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in YOURS])
-def test_every_set_can_be_described(name):
+def test_every_set_can_be_described(name: str) -> None:
     if command := install_command(name):
         pytest.skip(f"{name} is not installed; `{command}` lifts this")
     description = describe(name)
@@ -62,11 +62,11 @@ def test_every_set_can_be_described(name):
     assert sum(sum(row[1:]) for row in description.counts) == (len(dataset.targets) if dataset.classes else 0)
 
 
-def test_a_section_can_be_described_too():
+def test_a_section_can_be_described_too() -> None:
     assert "4096" in dict(describe(default_config("parity", bits=12)).facts)["rows"]
 
 
-def test_what_cannot_be_described_is_refused_with_a_reason():
+def test_what_cannot_be_described_is_refused_with_a_reason() -> None:
     with pytest.raises(DataError, match="there is no data set 'irsi'; there are digits"):
         describe("irsi")
     with pytest.raises(DataError, match=r"data=table: data.path: field required; data.target"):
@@ -75,7 +75,7 @@ def test_what_cannot_be_described_is_refused_with_a_reason():
         describe("idx")
 
 
-def test_an_image_is_drawn_the_right_way_up():
+def test_an_image_is_drawn_the_right_way_up() -> None:
     image = np.zeros((8, 8))
     image[0, :4] = 1.0
     lines = images([("one", image), ("two", image.T)])
@@ -87,14 +87,14 @@ def test_an_image_is_drawn_the_right_way_up():
     assert max(map(len, images([("x", np.ones((200, 300)))] * 5))) <= WIDTH
 
 
-def test_constant_pictures_and_missing_values_do_not_divide_by_zero():
+def test_constant_pictures_and_missing_values_do_not_divide_by_zero() -> None:
     assert signals([("flat", np.zeros(5))]) == ["flat  ▁▁▁▁▁"]
     assert images([("flat", np.zeros((8, 8)))])[1].strip() == ""
     assert len(scatter(np.zeros(3), np.zeros(3), np.zeros(3, dtype=np.int64), ("a",))) == 26
     assert "nan" in ranges(np.full((3, 1), np.nan), ["a"])[1]
 
 
-def test_a_scatter_puts_points_where_they_are():
+def test_a_scatter_puts_points_where_they_are() -> None:
     lines = scatter(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0, 1]), ("a", "b"))
     assert lines[1].endswith("x│")
     assert lines[22].startswith("│o")

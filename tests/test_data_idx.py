@@ -2,23 +2,26 @@
 
 import gzip
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mlpexp.data import DataError, load, prepare
+from mlpexp.data import DataError, Dataset, load, prepare
 from mlpexp.data.catalogue import default_config
 
 CODES = {"uint8": 0x08, "int32": 0x0C, "float32": 0x0D}
 
 
-def idx_bytes(array):
+def idx_bytes(array: NDArray[Any]) -> bytes:
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.name], array.ndim, *array.shape)
     return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     for part, n in (("train", 40), ("t10k", 20)):
         images = generator.integers(0, 256, (n, 5, 4)).astype(np.uint8)
@@ -28,11 +31,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def load_folder(folder):
+def load_folder(folder: Path) -> Dataset:
     return load(default_config("idx", path=str(folder)))
 
 
-def test_a_folder_is_read_as_written(folder):
+def test_a_folder_is_read_as_written(folder: Path) -> None:
     dataset = load_folder(folder)
     assert dataset.features.shape == (60, 20)
     assert dataset.classes == ("3", "4")
@@ -43,7 +46,7 @@ def test_a_folder_is_read_as_written(folder):
     assert (len(parts.training), len(parts.validation), len(parts.test)) == (36, 4, 20)
 
 
-def test_a_changed_file_is_another_data_set(folder):
+def test_a_changed_file_is_another_data_set(folder: Path) -> None:
     before = load_folder(folder).digest
     file = folder / "train-images-idx3-ubyte"
     content = bytearray(file.read_bytes())
@@ -80,7 +83,7 @@ GOOD = idx_bytes((np.arange(40) % 2).astype(np.uint8))
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_files_are_refused_with_a_reason(folder, file, content, words):
+def test_bad_files_are_refused_with_a_reason(folder: Path, file: str, content: bytes, words: str) -> None:
     (folder / file).write_bytes(content)
     with pytest.raises(DataError, match=words) as refusal:
         load_folder(folder)
@@ -88,7 +91,7 @@ def test_bad_files_are_refused_with_a_reason(folder, file, content, words):
     assert str(refusal.value).count("\n") <= 1
 
 
-def test_pixels_that_are_no_numbers_are_refused(folder):
+def test_pixels_that_are_no_numbers_are_refused(folder: Path) -> None:
     for part, n in (("train", 40), ("t10k", 20)):
         images = np.zeros((n, 5, 4), np.float32)
         images[3, 0, 2] = np.nan
@@ -97,7 +100,7 @@ def test_pixels_that_are_no_numbers_are_refused(folder):
         load_folder(folder)
 
 
-def test_one_class_a_missing_file_and_a_missing_folder_are_refused(folder):
+def test_one_class_a_missing_file_and_a_missing_folder_are_refused(folder: Path) -> None:
     for part, n in (("train", 40), ("t10k", 20)):
         labels = gzip.compress(idx_bytes(np.full(n, 7, np.uint8)))
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(labels)
@@ -110,7 +113,7 @@ def test_one_class_a_missing_file_and_a_missing_folder_are_refused(folder):
         load_folder(folder / "nowhere")
 
 
-def test_fashion_mnist_names_the_command_that_installs_it(monkeypatch, folder):
+def test_fashion_mnist_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr("mlpexp.data.idx.FASHION_FOLDERS", (str(folder / "nowhere"),))
     from mlpexp.data.idx import load_fashion_mnist
 

@@ -3,6 +3,8 @@
 import random
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mlpexp.data import DataError, data_digest, load, prepare
 from mlpexp.data.catalogue import catalogue_rows, default_config, install_command
 from mlpexp.data.prepare import SOURCES, _load, _undisturbed
 from mlpexp.data.splice_sites import CLASSES, bayes_accuracy, probabilities
+from mlpexp.data_schema import DataBase
 
 NAMES = [name for name in SOURCES if name not in ("table", "idx")]
 GENERATORS = [name for name in NAMES if hasattr(default_config(name), "seed")]
@@ -22,7 +25,7 @@ SIZES = {
 }  # fmt: skip
 
 
-def installed(name):
+def installed(name: str) -> DataBase:
     command = install_command(name)
     if command:
         pytest.skip(f"{name} is not installed; `{command}` lifts this")
@@ -30,7 +33,7 @@ def installed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_source_trains_from_its_defaults(name):
+def test_every_source_trains_from_its_defaults(name: str) -> None:
     parts = prepare(installed(name))
     dataset = parts.dataset
     assert dataset.name == name
@@ -45,12 +48,13 @@ def test_every_source_trains_from_its_defaults(name):
         assert (*dataset.features.shape, len(dataset.classes)) == SIZES[name]
 
 
-def state_of_the_world():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+def state_of_the_world() -> tuple[object, ...]:
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    return random.getstate(), str(legacy), legacy["state"]["key"].tolist(), torch.get_rng_state().tolist()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_loading_leaves_the_global_generators_alone(name):
+def test_loading_leaves_the_global_generators_alone(name: str) -> None:
     config = installed(name)
     _load.cache_clear()
     random.seed(name)  # a state that no source leaves behind
@@ -60,7 +64,7 @@ def test_loading_leaves_the_global_generators_alone(name):
     assert state_of_the_world() == before
 
 
-def test_digests_are_the_same_in_another_process():
+def test_digests_are_the_same_in_another_process() -> None:
     program = (
         "from mlpexp.data import data_digest; from mlpexp.data.catalogue import default_config\n"
         "for name in ('teacher', 'splice_sites', 'iris'): print(data_digest(default_config(name)))"
@@ -69,7 +73,7 @@ def test_digests_are_the_same_in_another_process():
     assert there == [data_digest(default_config(name)) for name in ("teacher", "splice_sites", "iris")]
 
 
-def test_importing_the_package_loads_no_heavy_library():
+def test_importing_the_package_loads_no_heavy_library() -> None:
     program = (
         "import sys, mlpexp.data; print([m for m in ('sklearn', 'pandas', 'pyarrow', 'rdata') if m in sys.modules])"
     )
@@ -77,7 +81,7 @@ def test_importing_the_package_loads_no_heavy_library():
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_a_generator_follows_its_own_seed(name):
+def test_a_generator_follows_its_own_seed(name: str) -> None:
     one, again, other = (load(default_config(name, seed=seed)) for seed in (1, 1, 2))
     assert one.digest == again.digest
     assert one.digest != other.digest
@@ -92,7 +96,7 @@ def test_a_generator_follows_its_own_seed(name):
         ("xor", {"noise": 0.8}),
     ],
 )
-def test_the_best_rule_reaches_the_bayes_accuracy(name, keys):
+def test_the_best_rule_reaches_the_bayes_accuracy(name: str, keys: dict[str, Any]) -> None:
     n = 200_000
     dataset = load(default_config(name, examples=n, **keys))
     x, labels = dataset.features.astype(np.float64), dataset.targets
@@ -107,7 +111,7 @@ def test_the_best_rule_reaches_the_bayes_accuracy(name, keys):
 
 
 @pytest.mark.parametrize("conservation", [0.3, 0.7, 1.0])
-def test_the_posterior_of_splice_sites_reaches_their_bayes_accuracy(conservation):
+def test_the_posterior_of_splice_sites_reaches_their_bayes_accuracy(conservation: float) -> None:
     n = 60_000
     dataset = load(default_config("splice_sites", examples=n, flank=8, conservation=conservation))
     bits = dataset.features.reshape(n, 16, 4)[:, 2:14]  # the twelve bases about the boundary
@@ -121,32 +125,32 @@ def test_the_posterior_of_splice_sites_reaches_their_bayes_accuracy(conservation
     assert dataset.classes == CLASSES
 
 
-def test_nothing_to_learn_leaves_the_largest_share():
+def test_nothing_to_learn_leaves_the_largest_share() -> None:
     assert bayes_accuracy(0.0) == pytest.approx(0.5, abs=1e-12)
     assert np.allclose(probabilities(0.6).sum(axis=1), 1.0)
 
 
-def test_parity_is_that_of_the_relevant_bits_and_no_row_repeats():
+def test_parity_is_that_of_the_relevant_bits_and_no_row_repeats() -> None:
     dataset = load(default_config("parity", bits=7, relevant=3))
     assert len(np.unique(dataset.features, axis=0)) == 2**7
     assert np.array_equal(dataset.features[:, :3].prod(axis=1) > 0, dataset.targets % 2 == 1)  # of three, odd ⇔ +
 
 
-def test_sine_scatters_about_its_curve_by_its_noise():
+def test_sine_scatters_about_its_curve_by_its_noise() -> None:
     dataset = load(default_config("sine", examples=20_000, frequency=2.0, noise=0.3))
-    residual = dataset.targets - np.sin(4 * np.pi * dataset.features)
+    residual = dataset.targets - np.sin(4 * np.pi * dataset.features.astype(np.float64))
     assert dataset.bayes_mse == pytest.approx(0.09)
     assert (residual**2).mean() == pytest.approx(0.09, rel=0.05)
 
 
-def test_the_teacher_draws_classes_by_its_largest_output():
+def test_the_teacher_draws_classes_by_its_largest_output() -> None:
     dataset = load(default_config("teacher", classes=4, depth=3))
     assert dataset.task == "multiclass"
     assert np.bincount(dataset.targets).min() > 50
     assert load(default_config("teacher")).targets.std() == pytest.approx(1.0, abs=1e-6)
 
 
-def test_mnist1d_is_the_published_set_before_it_is_standardised():
+def test_mnist1d_is_the_published_set_before_it_is_standardised() -> None:
     dataset = load(installed("mnist1d"))
     package = pytest.importorskip("mnist1d.data")
     with _undisturbed():
@@ -157,7 +161,7 @@ def test_mnist1d_is_the_published_set_before_it_is_standardised():
     assert dataset.official_test == 1000
 
 
-def test_splice_keeps_its_185_repeated_rows_together():
+def test_splice_keeps_its_185_repeated_rows_together() -> None:
     config = installed("splice")
     dataset = load(config)
     assert dataset.groups is not None
@@ -169,14 +173,14 @@ def test_splice_keeps_its_185_repeated_rows_together():
     assert not parts[1] & parts[2]
 
 
-def test_golub_has_a_row_for_each_patient():
+def test_golub_has_a_row_for_each_patient() -> None:
     dataset = load(installed("golub"))
     assert np.bincount(dataset.targets).tolist() == [27, 11]
     assert dataset.feature_names[0] == "AFFX-HUMISGF3A/M97935_MA_at"
     assert dataset.feature_names[-1] == "M71243_f_at"
 
 
-def test_diabetes_is_not_yet_standardised():
+def test_diabetes_is_not_yet_standardised() -> None:
     ages = load(default_config("diabetes")).features[:, 0].astype(np.float64)
     assert (ages.min(), ages.max()) == (19, 79)
 
@@ -189,7 +193,9 @@ def test_diabetes_is_not_yet_standardised():
         ("golub", "rdata", "pip install rdata"),
     ],
 )
-def test_a_missing_package_is_named_with_its_command(monkeypatch, name, module, words):
+def test_a_missing_package_names_its_command(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: str, words: str
+) -> None:
     if name != "mnist1d":
         installed(name)
     for known in [m for m in sys.modules if m.split(".")[0] == module]:
@@ -200,7 +206,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, name, module, 
         load(default_config(name))
 
 
-def test_missing_files_of_r_packages_are_named_with_their_command(monkeypatch, tmp_path):
+def test_missing_r_packages_name_their_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("mlpexp.data.biology.LIBRARIES", (str(tmp_path),))
     _load.cache_clear()
     with pytest.raises(DataError, match="apt-get install r-cran-mlbench"):
@@ -214,6 +220,6 @@ def test_missing_files_of_r_packages_are_named_with_their_command(monkeypatch, t
             load(default_config("splice", path=str(tmp_path / "DNA.rda")))
 
 
-def test_a_generator_that_does_not_fit_in_memory_is_refused():
+def test_a_generator_that_does_not_fit_in_memory_is_refused() -> None:
     with pytest.raises(DataError, match="GB of memory"):
         load(default_config("clusters", examples=10**8, features=10**5))

@@ -2,26 +2,32 @@
 
 import importlib
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mlpexp.data import DataError, Dataset, data_digest, load, prepare
 from mlpexp.data.catalogue import default_config
 from mlpexp.data.dataset import repeated_rows
 from mlpexp.data.prepare import SOURCES, _normalisation
 from mlpexp.data.splits import part_rows
-from mlpexp.data_schema import Split
+from mlpexp.data_schema import DataBase, Split
+
+Rows = list[list[str]]
 
 MODULE = importlib.import_module("mlpexp.data.prepare")  # the package shows its function of the same name
 
 
-def dataset_of(features, targets, **keys):
+def dataset_of(features: NDArray[Any], targets: NDArray[Any], **keys: Any) -> Dataset:
     classes = tuple(str(label) for label in range(int(targets.max()) + 1))
     return Dataset("made", "multiclass", features, targets, classes, **keys)
 
 
-def grouped(n=600, groups=150, seed=0):
+def grouped(n: int = 600, groups: int = 150, seed: int = 0) -> Dataset:
     generator = np.random.default_rng(seed)
     return dataset_of(
         generator.standard_normal((n, 2)),
@@ -32,10 +38,11 @@ def grouped(n=600, groups=150, seed=0):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("groups", [40, 150, 5000])
-def test_groups_stay_whole_and_classes_in_proportion(seed, groups):
+def test_groups_stay_whole_and_classes_in_proportion(seed: int, groups: int) -> None:
     dataset = grouped(groups=groups, seed=seed)
     parts = part_rows(dataset, Split(seed=seed, validation=0.2, test=0.2))
     assert sorted(np.concatenate(parts)) == list(range(600))
+    assert dataset.groups is not None
     owners = [set(dataset.groups[rows]) for rows in parts]
     assert not owners[0] & owners[1] | owners[0] & owners[2] | owners[1] & owners[2]
     for rows, share in zip(parts, (0.6, 0.2, 0.2), strict=True):
@@ -43,30 +50,30 @@ def test_groups_stay_whole_and_classes_in_proportion(seed, groups):
         assert np.abs(counts - share * np.bincount(dataset.targets)).max() <= (3 if groups == 5000 else 12)
 
 
-def test_large_groups_do_not_all_go_to_training():
+def test_large_groups_do_not_all_go_to_training() -> None:
     dataset = dataset_of(np.zeros((400, 1)), np.arange(400) % 2, groups=np.repeat(np.arange(100), 4))
     sizes = [len(rows) for rows in part_rows(dataset, Split(validation=0.2, test=0.2))]
     assert np.abs(np.array(sizes) - [240, 80, 80]).max() <= 4
 
 
-def test_the_split_follows_its_seed_alone():
+def test_the_split_follows_its_seed_alone() -> None:
     one, again, other = (part_rows(grouped(), Split(seed=seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     assert not np.array_equal(one[2], other[2])
 
 
-def test_groups_too_few_to_share_out_are_refused():
+def test_groups_too_few_to_share_out_are_refused() -> None:
     dataset = dataset_of(np.zeros((40, 1)), np.repeat([0, 1], 20), groups=np.repeat([0, 1], 20))
     with pytest.raises(DataError, match="40 rows in 2 groups"):
         part_rows(dataset, Split())
 
 
-def test_a_class_of_one_row_is_named():
+def test_a_class_of_one_row_is_named() -> None:
     with pytest.raises(DataError, match="class 2 has a single row"):
         part_rows(dataset_of(np.zeros((41, 1)), np.array([0, 1] * 20 + [2])), Split())
 
 
-def test_repeated_rows_are_numbered_alike():
+def test_repeated_rows_are_numbered_alike() -> None:
     assert repeated_rows(np.array([[0.0, 1], [1, 1]])) is None
     numbers = repeated_rows(np.array([[0.0, 1], [1, 1], [-0.0, 1]]))
     assert numbers is not None
@@ -74,7 +81,7 @@ def test_repeated_rows_are_numbered_alike():
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax"])
-def test_the_test_part_teaches_nothing(monkeypatch, kind):
+def test_the_test_part_teaches_nothing(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     original = load(default_config("wine"))
     config = default_config("wine", normalisation=kind)
     before = prepare(config)
@@ -89,11 +96,11 @@ def test_the_test_part_teaches_nothing(monkeypatch, kind):
     assert not np.array_equal(before.test.features, after.test.features)
 
 
-def fields(dataset):
+def fields(dataset: Dataset) -> dict[str, Any]:
     return {name: getattr(dataset, name) for name in Dataset.__dataclass_fields__}
 
 
-def test_constant_columns_are_centred_and_small_ones_scaled():
+def test_constant_columns_are_centred_and_small_ones_scaled() -> None:
     x = np.stack([np.full(50, 0.1), np.arange(50) * 1e-15, 1e9 + np.arange(50.0)], axis=1)
     for kind in ("standard", "minmax"):
         centre, scale = _normalisation(x, kind)
@@ -108,11 +115,11 @@ def test_constant_columns_are_centred_and_small_ones_scaled():
 CSV = "a,b,y\n" + "".join(f"{i / 7},{i % 5},{'yes' if i % 2 else 'no'}\n" for i in range(40))
 
 
-def table(path, **keys):
+def table(path: Path, **keys: Any) -> DataBase:
     return default_config("table", path=str(path), target="y", **keys)
 
 
-def test_the_digest_follows_a_file_within_one_process(tmp_path):
+def test_the_digest_follows_a_file_within_one_process(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text(CSV)
     first = data_digest(table(file))
@@ -126,7 +133,7 @@ def test_the_digest_follows_a_file_within_one_process(tmp_path):
     assert data_digest(table(file)) == first
 
 
-def test_line_endings_a_byte_order_mark_and_the_place_of_a_file_change_nothing(tmp_path):
+def test_line_endings_a_byte_order_mark_and_the_place_of_a_file_change_nothing(tmp_path: Path) -> None:
     digests = set()
     for number, text in enumerate(
         [CSV, CSV.replace("\n", "\r\n"), "\ufeff" + CSV, CSV + "\n\n", CSV.replace("\n", "\r")]
@@ -137,7 +144,7 @@ def test_line_endings_a_byte_order_mark_and_the_place_of_a_file_change_nothing(t
     assert len(digests) == 1
 
 
-def test_another_order_of_columns_is_another_data_set_of_the_same_columns(tmp_path):
+def test_another_order_of_columns_is_another_data_set_of_the_same_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b,y\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(30)))
     (tmp_path / "b.csv").write_text("y,b,a\n" + "".join(f"{i % 2},{i * i % 7},{i}\n" for i in range(30)))
     one, other = load(table(tmp_path / "a.csv")), load(table(tmp_path / "b.csv"))
@@ -145,7 +152,7 @@ def test_another_order_of_columns_is_another_data_set_of_the_same_columns(tmp_pa
     assert np.array_equal(one.features, other.features[:, ::-1])
 
 
-def with_gaps(tmp_path, edit=lambda rows: rows):
+def with_gaps(tmp_path: Path, edit: Callable[[Rows], Rows] = lambda rows: rows) -> Path:
     generator = np.random.default_rng(0)
     rows = [[f"{generator.normal():.6f}", "uvw"[i % 3], str(i % 2)] for i in range(90)]
     for i in range(0, 90, 10):
@@ -157,7 +164,7 @@ def with_gaps(tmp_path, edit=lambda rows: rows):
 
 
 @pytest.mark.parametrize("imputation", ["mean", "median", "most_frequent"])
-def test_imputation_is_fitted_on_the_training_part(tmp_path, imputation):
+def test_imputation_is_fitted_on_the_training_part(tmp_path: Path, imputation: str) -> None:
     keys = {"imputation": imputation, "normalisation": "none", "repeats": "apart"}
     config = table(with_gaps(tmp_path), **keys)
     before = prepare(config)
@@ -171,22 +178,23 @@ def test_imputation_is_fitted_on_the_training_part(tmp_path, imputation):
     assert np.isfinite(before.training.features).all()
     assert np.isfinite(before.test.features).all()
 
-    def edit(rows):
+    def edit(rows: Rows) -> Rows:
         for i in test:
             rows[i][0] = "1000"
         return rows
 
     after = prepare(table(with_gaps(tmp_path, edit), **keys))
     assert np.array_equal(after.training.features, before.training.features)
+    assert after.fill is not None
     assert np.array_equal(after.fill, before.fill)
 
 
-def test_without_imputation_the_first_gap_is_named(tmp_path):
+def test_without_imputation_the_first_gap_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gaps.csv, row 2, the header is row 1, column a is missing \(with 8 more"):
         load(table(with_gaps(tmp_path)))
 
 
-def test_a_column_with_no_training_value_cannot_be_imputed(monkeypatch):
+def test_a_column_with_no_training_value_cannot_be_imputed(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.full((40, 2), np.nan)
     x[:, 0] = np.arange(40)
     made = dataset_of(x, np.arange(40) % 2, imputation="mean")
@@ -196,7 +204,7 @@ def test_a_column_with_no_training_value_cannot_be_imputed(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
-def test_no_source_may_hand_over_what_is_not_finite(value):
+def test_no_source_may_hand_over_what_is_not_finite(value: float) -> None:
     x = np.zeros((4, 3))
     x[2, 1] = value
     with pytest.raises(DataError, match="made: row 3, feature x2 is"):
@@ -206,7 +214,7 @@ def test_no_source_may_hand_over_what_is_not_finite(value):
             dataset_of(x, np.array([0, 1, 0, 1]), imputation="mean")
 
 
-def test_official_needs_official_rows():
+def test_official_needs_official_rows() -> None:
     with pytest.raises(DataError, match="wine has no test rows set aside"):
         prepare(default_config("wine", split={"test": "official"}))
     assert "wine" in SOURCES

@@ -1,7 +1,10 @@
 """Your own table: what becomes of its columns, and every bad file refused with file, row, column and reason."""
 
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,13 +12,16 @@ import pytest
 
 from mlpexp.data import DataError, load, prepare
 from mlpexp.data.catalogue import default_config
+from mlpexp.data_schema import DataBase
+
+Writer = Callable[[pd.DataFrame], Path]
 
 
-def table(path, target="y", **keys):
+def table(path: Path, target: str = "y", **keys: Any) -> DataBase:
     return default_config("table", path=str(path), target=target, **keys)
 
 
-def frame(n=40):
+def frame(n: int = 40) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "length": np.arange(n) / 7,
@@ -28,8 +34,8 @@ def frame(n=40):
 
 
 @pytest.fixture(params=["csv", "parquet"])
-def write(request, tmp_path):
-    def write(content):
+def write(request: pytest.FixtureRequest, tmp_path: Path) -> Writer:
+    def write(content: pd.DataFrame) -> Path:
         file = tmp_path / f"t.{request.param}"
         content.to_csv(file, index=False) if request.param == "csv" else content.to_parquet(file)
         return file
@@ -37,7 +43,7 @@ def write(request, tmp_path):
     return write
 
 
-def test_numbers_text_and_truth_values_become_columns(write):
+def test_numbers_text_and_truth_values_become_columns(write: Writer) -> None:
     dataset = load(table(write(frame())))
     assert dataset.feature_names == ("length", "count", "colour=blue", "colour=green", "colour=red", "wet")
     assert (dataset.task, dataset.classes) == ("binary", ("no", "yes"))
@@ -47,7 +53,7 @@ def test_numbers_text_and_truth_values_become_columns(write):
     assert dataset.blocks == ((2, 5),)
 
 
-def test_csv_and_parquet_of_one_table_are_one_data_set(tmp_path):
+def test_csv_and_parquet_of_one_table_are_one_data_set(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "t.csv", index=False)
     frame().astype({"colour": "category"}).to_parquet(tmp_path / "t.parquet")
     assert load(table(tmp_path / "t.csv")).digest == load(table(tmp_path / "t.parquet")).digest
@@ -64,13 +70,13 @@ def test_csv_and_parquet_of_one_table_are_one_data_set(tmp_path):
         (list(range(40)), "regression", ()),
     ],
 )
-def test_the_task_is_inferred(write, values, task, classes):
+def test_the_task_is_inferred(write: Writer, values: list[Any], task: str, classes: tuple[str, ...]) -> None:
     dataset = load(table(write(frame().assign(y=values))))
     assert (dataset.task, dataset.classes) == (task, classes)
     assert dataset.targets.shape == ((40, 1) if task == "regression" else (40,))
 
 
-def test_the_task_can_be_chosen(write):
+def test_the_task_can_be_chosen(write: Writer) -> None:
     file = write(frame().assign(y=[0, 1] * 20))
     assert load(table(file, task="regression")).targets[:2].tolist() == [[0.0], [1.0]]
     assert load(table(write(frame().assign(y=[0.5, 1.5] * 20)), task="classification")).classes == ("0.5", "1.5")
@@ -78,12 +84,12 @@ def test_the_task_can_be_chosen(write):
         load(table(write(frame()), task="regression"))
 
 
-def test_codes_are_categories_where_listed_and_columns_can_be_left_out(write):
+def test_codes_are_categories_where_listed_and_columns_can_be_left_out(write: Writer) -> None:
     dataset = load(table(write(frame().assign(count=np.arange(40) % 3)), categorical=["count"], drop=["colour", "wet"]))
     assert dataset.feature_names == ("length", "count=0", "count=1", "count=2")
 
 
-def test_a_group_column_keeps_its_rows_in_one_part(write):
+def test_a_group_column_keeps_its_rows_in_one_part(write: Writer) -> None:
     config = table(write(frame(60).assign(patient=np.arange(60) // 3)), group="patient")
     dataset = load(config)
     assert "patient" not in dataset.feature_names
@@ -93,7 +99,7 @@ def test_a_group_column_keeps_its_rows_in_one_part(write):
     assert not lengths[0] & lengths[1] | lengths[0] & lengths[2] | lengths[1] & lengths[2]
 
 
-def test_repeated_rows_stay_together_unless_told_apart(write):
+def test_repeated_rows_stay_together_unless_told_apart(write: Writer) -> None:
     file = write(pd.concat([frame(30), frame(30)]))
     together = load(table(file)).groups
     assert together is not None
@@ -102,7 +108,7 @@ def test_repeated_rows_stay_together_unless_told_apart(write):
     assert load(table(write(frame()))).groups is None
 
 
-def test_other_separators_and_decimal_signs(tmp_path):
+def test_other_separators_and_decimal_signs(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     frame().to_csv(file, index=False, sep=";", decimal=",")
     assert load(table(file, separator="semicolon", decimal="comma")).features[1, 0] == pytest.approx(1 / 7)
@@ -114,7 +120,7 @@ ROWS = [f"{i},{i * 3 % 7}.5,{'pq'[i % 2]}" for i in range(12)]
 HEADER = "a,b,y"
 
 
-def bad(row=None, text="", header=HEADER):
+def bad(row: int | None = None, text: str = "", header: str = HEADER) -> bytes:
     rows = list(ROWS)
     if row is not None:
         rows[row] = text
@@ -157,7 +163,7 @@ def bad(row=None, text="", header=HEADER):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_files_are_refused_with_their_place_and_reason(tmp_path, content, words):
+def test_bad_files_are_refused_with_their_place_and_reason(tmp_path: Path, content: bytes, words: str | None) -> None:
     file = tmp_path / "bad.csv"
     file.write_bytes(content)
     if words is None:
@@ -169,7 +175,7 @@ def test_bad_files_are_refused_with_their_place_and_reason(tmp_path, content, wo
     assert "bad.csv" in str(refusal.value) or "feature b" in words
 
 
-def test_a_misspelt_column_gets_the_nearest_name(write):
+def test_a_misspelt_column_gets_the_nearest_name(write: Writer) -> None:
     file = write(frame())
     with pytest.raises(DataError, match=r"no column 'colours' \(data.target\); did you mean colour"):
         load(table(file, target="colours"))
@@ -182,13 +188,13 @@ def test_a_misspelt_column_gets_the_nearest_name(write):
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR", b"a,b\n1,2\n"])
-def test_a_parquet_that_is_none(tmp_path, content):
+def test_a_parquet_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"t.parquet is no Parquet file"):
         load(table(tmp_path / "t.parquet"))
 
 
-def test_a_parquet_with_a_hole_in_it(tmp_path):
+def test_a_parquet_with_a_hole_in_it(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     pd.DataFrame({"a": np.random.default_rng(0).random(5000), "y": [0, 1] * 2500}).to_parquet(file)
     content = bytearray(file.read_bytes())
@@ -197,7 +203,7 @@ def test_a_parquet_with_a_hole_in_it(tmp_path):
         load(table(file))
 
 
-def test_a_parquet_without_rows(tmp_path):
+def test_a_parquet_without_rows(tmp_path: Path) -> None:
     frame().head(0).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="has no rows below its column names"):
         load(table(tmp_path / "t.parquet"))
@@ -212,20 +218,20 @@ def test_a_parquet_without_rows(tmp_path):
         ([date(2020, 1, 1)] * 20, "column a: date32.day. is neither number nor text"),
     ],
 )
-def test_bad_values_in_parquet(tmp_path, values, words):
+def test_bad_values_in_parquet(tmp_path: Path, values: list[Any], words: str | None) -> None:
     pd.DataFrame({"a": values, "y": [0, 1] * 10}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=words):
         load(table(tmp_path / "t.parquet"))
 
 
-def test_paths_that_are_no_files(tmp_path):
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, not a file"):
         load(table(tmp_path))
     with pytest.raises(DataError, match=r"nowhere.csv is no file"):
         load(table(tmp_path / "nowhere.csv"))
 
 
-def test_a_file_too_large_for_memory_is_refused_unread(tmp_path, monkeypatch):
+def test_a_file_too_large_for_memory_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "large.csv"
     with file.open("wb") as stream:
         stream.write(b"a,y\n1,2\n")
@@ -235,7 +241,7 @@ def test_a_file_too_large_for_memory_is_refused_unread(tmp_path, monkeypatch):
         load(table(file))
 
 
-def test_a_parquet_too_large_for_memory_is_refused_by_its_footer(tmp_path, monkeypatch):
+def test_a_parquet_too_large_is_refused_by_its_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "t.parquet"
     frame().to_parquet(file)
     monkeypatch.setattr("mlpexp.data.dataset.psutil.virtual_memory", lambda: SimpleNamespace(available=1000))

@@ -62,14 +62,11 @@ def _csv(file: Path, raw: bytes, separator: str, decimal: str) -> Sheet:
             parse_options=csv.ParseOptions(
                 delimiter=SEPARATORS[separator],
                 newlines_in_values=True,
-                ignore_empty_lines=False,
+                ignore_empty_lines=False,  # else the rows below one are counted wrongly
                 invalid_row_handler=remember,
             ),
             convert_options=csv.ConvertOptions(
-                decimal_point="," if decimal == "comma" else ".",
-                null_values=MISSING,
-                strings_can_be_null=True,
-                auto_dict_encode=False,
+                decimal_point="," if decimal == "comma" else ".", null_values=MISSING, strings_can_be_null=True
             ),
         )
     except pa.ArrowInvalid as error:

@@ -49,7 +49,8 @@ def activation_std(step: Step) -> Tensor:
 
     def spread(x: Tensor) -> Tensor:
         centred = x - _mean(x)[:, :, None, None].to(x.dtype)
-        return vector_norm(centred, dim=(2, 3), dtype=torch.float64) / (x.shape[2] * x.shape[3]) ** 0.5
+        root: Tensor = vector_norm(centred, dim=(2, 3), dtype=torch.float64)
+        return root / math.sqrt(x.shape[2] * x.shape[3])
 
     return _by_units(step, "outputs", spread)
 

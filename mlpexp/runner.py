@@ -48,9 +48,11 @@ def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bo
     with Display(len(set(order.fingerprints)), len(order.to_train), quiet) as display, tracker(order, display) as track:
         if order.elsewhere:
             display.note(
-                f"{len(order.elsewhere)} of them were trained with another torch, processor or device: their bits may differ "
-                "(rerun=true trains them here)"
+                f"{len(order.elsewhere)} of them were trained with another torch, processor or device: their bits may "
+                "differ (rerun=true trains them here)"
             )
+        if order.bases:
+            display.note(f"{len(order.bases)} runs go on from where they were interrupted, or from a shorter one")
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             failures = train_all(order, display, track)
@@ -65,7 +67,8 @@ def train_all(order: Order, display: Display, track: Track) -> list[str]:
     configs = [order.configs[i] for i in order.to_train]
     workers = worker_count(configs[0], len(configs))
     memory = int(psutil.virtual_memory().available * USABLE_MEMORY)
-    cohorts = group(configs, order.size, workers, memory, configs[0].executor.lanes)
+    epochs = [order.epoch(i) for i in order.to_train]
+    cohorts = group(configs, order.size, workers, memory, configs[0].executor.lanes, epochs)
     display.start(sum(map(order.updates, configs)), len(cohorts), min(workers, len(cohorts)))
     with place(configs[0].executor.name, min(workers, len(cohorts))) as where:
         tasks = {}
@@ -82,10 +85,10 @@ def _watch(order: Order, tasks: dict["Future[list[str]]", Task], display: Displa
     while open_tasks:
         ended, open_tasks = wait(open_tasks, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in open_tasks:
-            steps[tasks[future].fingerprints[0]] = Progress.read(tasks[future].folder)
+            steps[tasks[future].number] = Progress.read(tasks[future].folder)
         for future in ended:
             task = tasks[future]
-            steps[task.fingerprints[0]] = len(task.configs) * order.updates(order.config(task.fingerprints[0]))
+            steps[task.number] = len(task.configs) * order.updates(order.config(task.fingerprints[0]))
             error = future.exception()
             if error is None:
                 display.finished(len(task.configs))
@@ -106,7 +109,14 @@ def _failure(task: Task, error: BaseException) -> str:
 def _task(order: Order, positions: Sequence[int]) -> Task:
     configs = [order.configs[i] for i in positions]
     contents = [config.record() | {"executor": config.executor.model_dump()} for config in configs]
-    return Task(contents, [order.fingerprints[i] for i in positions], order.of(configs[0]).digest, str(order.outputs))
+    return Task(
+        contents,
+        [order.fingerprints[i] for i in positions],
+        order.of(configs[0]).digest,
+        str(order.outputs),
+        bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
+        epoch=order.epoch(positions[0]),
+    )
 
 
 def worker_count(config: Config, runs: int) -> int:
@@ -138,7 +148,7 @@ class WholePoints:
         """Points that are whole now that these runs are recorded too."""
         whole = []
         for result in results:
-            point = str(result.facts["point"])
+            point = result.config.point()
             self.held.setdefault(point, []).append(result)
             self.missing[point] -= 1
             if not self.missing[point]:

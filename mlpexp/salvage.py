@@ -1,0 +1,123 @@
+"""What a killed process left becomes runs to go on from; and which recorded run another one extends.
+
+Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrupted/<fingerprint>/ → planning.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+from safetensors import safe_open
+
+from mlpexp.config import Config
+from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically, write_runs
+from mlpexp.records import Array, Ending
+from mlpexp.results import Result
+
+OWNER, HEADERS = "owner.json", "headers.json"
+
+
+def own(folder: Path) -> None:
+    """Say that this process trains the cohort of this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = psutil.Process()
+    owner = {"host": os.uname().nodename, "pid": process.pid, "started": process.create_time()}
+    write_atomically(folder / OWNER, json_bytes(owner))
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether the process that trains this cohort is alive; those of another machine are taken to be."""
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+    except (OSError, ValueError):
+        return False
+    if owner["host"] != os.uname().nodename:
+        return True
+    try:
+        started = float(psutil.Process(owner["pid"]).create_time())
+    except psutil.Error:
+        return False
+    return abs(started - float(owner["started"])) < 1
+
+
+def salvage(outputs: Path) -> int:
+    """Turn the checkpoints of dead owners into runs to go on from, and clear away the rest; how many runs that were."""
+    cohorts = outputs / "cohorts"
+    if not cohorts.is_dir():
+        return 0
+    saved = 0
+    with FileLock(outputs / ".salvage.lock"):
+        for folder in sorted(cohorts.iterdir()):
+            if folder.is_dir() and not is_owned(folder):
+                saved += _salvage_cohort(folder, outputs / "interrupted")
+                shutil.rmtree(folder, ignore_errors=True)
+    return saved
+
+
+def _salvage_cohort(folder: Path, target: Path) -> int:
+    """A folder for each lane of the last checkpoint: rows up to it, weights and state."""
+    if not (folder / CHECKPOINT).exists() or not (folder / HEADERS).exists():
+        return 0
+    headers = json.loads((folder / HEADERS).read_text())["headers"]
+    states: dict[int, dict[str, Array]] = {}
+    with safe_open(folder / CHECKPOINT, framework="numpy") as content:
+        place = content.metadata()
+        for key in content.keys():  # noqa: SIM118 (no mapping)
+            lane, _, name = key.partition(".")
+            states.setdefault(int(lane), {})[name] = content.get_tensor(key)
+    epoch, step = int(place["epoch"]), int(place["step"])
+    endings = [
+        Ending(lane, "interrupted", step - 1, int(state["best_step"][0]), state["parameters"], state["best"], {})
+        for lane, state in states.items()
+    ]
+    for header in headers:
+        header["normalisation"] = {}
+        header["result"] |= {"epoch": epoch}
+    try:
+        write_runs(target, Journal(folder).pieces(), endings, headers, states)
+    except JournalError:
+        return 0  # a damaged segment: the runs begin anew
+    return len(endings)
+
+
+def write_headers(folder: Path, headers: list[dict[str, Any]]) -> None:
+    """Keep what the run folders will say, for whoever salvages this cohort."""
+    kept = [{name: value for name, value in header.items() if name != "normalisation"} for header in headers]
+    write_atomically(folder / HEADERS, json_bytes({"headers": kept}))
+
+
+def settle(outputs: Path, names: list[str]) -> None:
+    """These runs are recorded: what was kept to go on from is not needed any more, and longer runs may find them."""
+    for name in names:
+        shutil.rmtree(outputs / "interrupted" / name, ignore_errors=True)
+        result = Result(outputs / "runs" / name)
+        if (result.folder / CHECKPOINT).exists():
+            stem = outputs / "stems" / str(result.facts["stem"])
+            stem.mkdir(parents=True, exist_ok=True)
+            (stem / f"{result.facts['epoch']}-{name}").touch()
+
+
+def base_of(outputs: Path, config: Config, name: str, data_digest: str, numerics: dict[str, str]) -> Result | None:
+    """The recorded run that this one goes on from with the same bits: interrupted, or finished after fewer epochs."""
+    candidates = [outputs / "interrupted" / name]
+    stem = outputs / "stems" / config.stem()
+    candidates += [outputs / "runs" / file.name.partition("-")[2] for file in stem.iterdir()] if stem.is_dir() else []
+    found = [Result(folder) for folder in candidates if (folder / CHECKPOINT).exists()]
+    fit = [result for result in found if _fits(result, config, data_digest, numerics)]
+    return max(fit, key=lambda result: int(result.facts["epoch"]), default=None)
+
+
+def _fits(result: Result, config: Config, data_digest: str, numerics: dict[str, str]) -> bool:
+    facts, epoch = result.facts, int(result.facts["epoch"])
+    return (
+        0 < epoch <= config.training.epochs
+        and (epoch < config.training.epochs or result.status == "interrupted")
+        and (result.status == "interrupted" or epoch % config.training.evaluate_every == 0)
+        and facts["data"]["digest"] == data_digest
+        and facts["numerics"] == numerics
+        and result.measurements == config.measurements
+    )

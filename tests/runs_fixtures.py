@@ -1,0 +1,55 @@
+"""Small runs that several test files look at: trained in this process, and afterwards taken from the outputs folder."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlpexp.composition import compose
+from mlpexp.config import Config
+from mlpexp.results import Result
+from mlpexp.runner import run
+
+SMALL = ("tracking=none", "executor=serial", "model.depth=2", "model.width=8", "training.epochs=2")
+"""Digits, 2 × 17 updates: a few hundredths of a second."""
+
+
+def composed(*overrides: str) -> Config:
+    """A small point, as the command line would compose it."""
+    return compose([*SMALL, *overrides])
+
+
+def trained(*overrides: str) -> list[Result]:
+    """The runs of a small point."""
+    return run(composed(*overrides), quiet=True)
+
+
+def grid(points: Sequence[Sequence[str]], *overrides: str) -> list[Config]:
+    """A small config for each point, all with the same further overrides."""
+    return [composed(*point, *overrides) for point in points]
+
+
+def everything(result: Result) -> dict[str, bytes]:
+    """Every recorded number of a run and both its weights, as bytes."""
+    found = {name: result.record[name].tobytes() for name in result.record.columns}
+    found |= {name: (result.folder / f"{name}.safetensors").read_bytes() for name in ("best", "final")}
+    return found | {"end": repr([result.facts[key] for key in ("status", "last_step", "best_step", "scores")]).encode()}
+
+
+def command(*words: str, cwd: Path, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m mlpexp WORDS` in a folder, with its output piped; paths are below that folder unless given."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("MLPEXP_OUTPUTS", "COLUMNS")}
+    return subprocess.run(
+        [sys.executable, "-m", "mlpexp", *words],
+        cwd=cwd,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def files_below(folder: Path) -> list[str]:
+    """All files and folders below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -1,0 +1,73 @@
+"""Runs whose numbers are written down here: whoever changes them has to say so, by raising SEMANTICS."""
+
+import math
+
+import numpy as np
+import pytest
+from runs_fixtures import trained
+from safetensors.numpy import load_file
+
+from mlpexp.config import SEMANTICS
+from mlpexp.results import Result
+
+PLAIN = ("training.dtype=float64",)
+RICH = (
+    "training.dtype=float64", "model.depth=3", "model.activation=tanh", "model.dropout=0.2", "data.label_noise=0.1",
+    "training.sampler=fresh", "training.l2=0.001", "initialisation=normal", "initialisation.sigma_b=0.1",
+    "optimizer=momentum", "seed=5", "seeds.batches=7",
+)  # fmt: skip
+SMOOTH = (
+    "training.dtype=float64", "data=sine", "data.examples=200", "model.activation=sigmoid", "model.depth=3",
+    "initialisation=torch_default", "optimizer.epsilon_placement=inside", "training.loss=mae",
+)  # fmt: skip
+
+GOLDEN: dict[int, dict[tuple[str, ...], dict[str, float]]] = {
+    1: {
+        PLAIN: {},
+        RICH: {},
+        SMOOTH: {},
+    },
+}
+MESSAGE = "numbers have changed: raise SEMANTICS in mlpexp/config.py and renew these"
+TOLERANCE = 1e-9
+"""Relative: far above what another processor changes in 34 updates in double precision, far below any repair."""
+
+
+def numbers(result: Result) -> dict[str, float]:
+    """A few numbers that between them depend on everything."""
+    record, layers = result.record, ("gradient_norm", "delta_norm", "activation_std", "update_ratio")
+    found = {f"loss of step {step}": float(record["loss/batch"][step]) for step in (0, 1, record.steps.size - 1)}
+    found |= {f"{name} of layer 1, step 1": float(record[name][1, 0]) for name in layers}
+    for which in ("best", "final"):
+        weights = load_file(result.folder / f"{which}.safetensors")
+        found[f"norm of {which}"] = math.sqrt(sum(float(np.sum(w.astype(float) ** 2)) for w in weights.values()))
+    return found | result.scores
+
+
+def changes(found: dict[str, float], expected: dict[str, float]) -> dict[str, tuple[float | None, float | None]]:
+    """What is not as it was: name → (now, then)."""
+    names = [*expected, *(name for name in found if name not in expected)]
+    pairs = {name: (found.get(name), expected.get(name)) for name in names}
+    return {
+        name: (now, then)
+        for name, (now, then) in pairs.items()
+        if now is None or then is None or not math.isclose(now, then, rel_tol=TOLERANCE, abs_tol=1e-15)
+    }
+
+
+def test_the_golden_runs_are_those_of_these_semantics() -> None:
+    assert SEMANTICS in GOLDEN, "SEMANTICS was raised: renew the numbers here"
+
+
+@pytest.mark.parametrize("overrides", GOLDEN[max(GOLDEN)], ids=["plain", "rich", "smooth"])
+def test_numbers_are_what_they_were(overrides: tuple[str, ...]) -> None:
+    found = numbers(trained(*overrides)[0])
+    assert changes(found, GOLDEN[max(GOLDEN)][overrides]) == {}, f"{MESSAGE}\n{found}"
+
+
+def test_a_change_in_the_eighth_digit_is_noticed_and_one_in_the_twelfth_is_not() -> None:
+    expected = GOLDEN[max(GOLDEN)][PLAIN]
+    for name, value in expected.items():
+        assert set(changes(expected | {name: value * (1 + 1e-8)}, expected)) == ({name} if value else set())
+        assert changes(expected | {name: value * (1 + 1e-12)}, expected) == {}
+    assert set(changes({}, expected)) == set(expected)

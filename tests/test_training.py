@@ -1,0 +1,347 @@
+"""The loop: how lanes end, what rows they leave, when they are evaluated, which weights are restored."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import reference
+import torch
+from reference import History, composed, differences, trained
+
+from mlpexp.config import Config
+from mlpexp.data import noisy_labels, prepare
+from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.network import Network, predict
+from mlpexp.lanes import build
+from mlpexp.records import Ending, Piece
+from mlpexp.training import Pause, train
+
+WINE = ("data=wine", "model.depth=3", "model.width=8", "training.batch_size=25", "training.epochs=4")
+UPDATES = 5  # ⌈106/25⌉ an epoch; the last batch has 6 examples
+
+
+def wine(*overrides: str) -> Config:
+    return composed(*WINE, *overrides)
+
+
+def alone(config: Config) -> History:
+    (history,) = trained([config])
+    return history
+
+
+# --- divergence ---
+
+
+def diverging(rate: float, seed: int = 0, *more: str) -> Config:
+    return wine("optimizer=gradient_descent", f"optimizer.learning_rate={rate:g}", "training.loss=mse", f"seed={seed}",
+                "model.output=identity", *more)  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", [5.0, 50.0, 1e4, 1e30])
+def test_a_record_ends_at_the_first_non_finite_loss_or_gradient(rate: float) -> None:
+    history = alone(diverging(rate))
+    assert history.ending.status == "diverged"
+    assert history.ending.last_step == history.steps[-1] == len(history.steps) - 1
+    finite = np.isfinite(history.losses) & np.isfinite(history.column("gradient_norm")).all(axis=1)
+    assert finite[:-1].all()
+    assert not finite[-1]
+    assert history.ending.scores == {}
+
+
+def test_neighbours_of_diverging_lanes_keep_their_bits() -> None:
+    configs = [diverging(rate, seed) for seed, rate in enumerate([1e-3, 1e30, 1e-3, 5.0, 50.0, 1e-3])]
+    together = trained(configs)
+    statuses = [history.ending.status for history in together]
+    assert statuses == ["finished", "diverged", "finished", "diverged", "diverged", "finished"]
+    assert len({history.ending.last_step for history in together}) >= 3
+    for config, history in zip(configs, together, strict=True):
+        assert differences(alone(config), history) == []
+
+
+def test_weights_of_a_diverged_lane_are_those_that_diverged() -> None:
+    """They stay as they were at the diverging step: not updated by what is not a number."""
+    short = alone(diverging(1e30, 0, "training.sampler=full", "training.epochs=1"))
+    long = alone(diverging(1e30, 0, "training.sampler=full", "training.epochs=4"))
+    assert short.ending.last_step == long.ending.last_step == 1  # once in the look after the last update, once in training
+    assert short.ending.status == long.ending.status == "diverged"
+    assert short.ending.final.tobytes() == long.ending.final.tobytes()
+
+
+def test_a_network_may_be_born_diverged() -> None:
+    born = ("initialisation=normal", "initialisation.sigma_w=1e30")
+    for epochs in (0, 2):
+        history = alone(wine(*born, f"training.epochs={epochs}"))
+        assert history.ending.status == "diverged"
+        assert history.steps == [0]
+        assert list(history.evaluations) == [0]
+
+
+def test_every_lane_diverging_ends_the_training() -> None:
+    together = trained([diverging(1e30, seed) for seed in range(3)])
+    assert [history.ending.status for history in together] == ["diverged"] * 3
+
+
+# --- early stopping and restored weights ---
+
+
+def stopping(patience: int, seed: int = 0, *more: str) -> Config:
+    return wine(f"training.patience={patience}", f"seed={seed}", "training.epochs=60", "optimizer.learning_rate=0.02",
+                "data.split.validation=0.3", *more)  # fmt: skip
+
+
+def expected_stop(losses: list[float], patience: int, tolerance: float) -> int | None:
+    """The first evaluation at which there was no improvement for `patience` evaluations, told from losses alone."""
+    reference_loss, waited = math.inf, 0
+    for i, loss in enumerate(losses):
+        if loss < reference_loss - tolerance:
+            reference_loss, waited = loss, 0
+        else:
+            waited += 1
+        if waited == patience:
+            return i
+    return None
+
+
+@pytest.mark.parametrize(("patience", "tolerance", "every"), [(1, 0.0, 1), (3, 0.0, 1), (2, 0.01, 1), (1, 0.0, 3)])
+def test_a_lane_stops_after_so_many_evaluations_without_improvement(
+    patience: int, tolerance: float, every: int
+) -> None:
+    config = stopping(patience, 0, f"training.tolerance={tolerance}", f"training.evaluate_every={every}")
+    updates = math.ceil(len(prepare(config.data).training) / 25)
+    history = alone(config)
+    losses = [values["loss/validation"] for values in history.evaluations.values()]
+    stop = expected_stop(losses, patience, tolerance)
+    assert history.ending.status == "stopped_early"
+    assert stop == len(losses) - 1
+    assert history.ending.last_step == history.steps[-1] == stop * every * updates
+    assert history.ending.best_step == list(history.evaluations)[int(np.argmin(losses))]
+
+
+def test_lanes_that_stop_early_are_like_alone_and_so_are_those_that_go_on() -> None:
+    configs = [stopping(patience, seed) for seed, patience in enumerate([1, 50, 2, 1, 3])]
+    together = trained(configs)
+    assert len({history.ending.last_step for history in together}) >= 3
+    for config, history in zip(configs, together, strict=True):
+        assert differences(alone(config), history) == []
+
+
+def test_restored_weights_are_the_best_and_they_are_scored() -> None:
+    best, final = (alone(stopping(4, 0, f"training.restore={how}")) for how in ("best", "final"))
+    assert best.ending.best_step < best.ending.last_step
+    assert best.ending.best.tobytes() == final.ending.best.tobytes() != final.ending.final.tobytes()
+    assert best.ending.final.tobytes() == final.ending.final.tobytes()
+    for part in ("train", "validation"):
+        for name in ("loss", "accuracy"):
+            key = f"{name}/{part}"
+            assert best.ending.scores[key] == best.evaluations[best.ending.best_step][key]
+            assert final.ending.scores[key] == final.evaluations[final.ending.last_step][key]
+    epochs = list(best.evaluations).index(best.ending.best_step)
+    shorter = alone(stopping(4, 0, f"training.epochs={epochs}"))
+    assert shorter.ending.final.tobytes() == best.ending.best.tobytes()
+
+
+def test_without_a_validation_part_nothing_stops_and_the_end_is_scored() -> None:
+    history = alone(wine("data.split.validation=0", "training.restore=final"))
+    assert history.ending.status == "finished"
+    assert sorted(history.ending.scores) == sorted(
+        ["loss/train", "accuracy/train", "loss/test", "accuracy/test", "gap/loss", "gap/accuracy"]
+    )
+
+
+def test_gaps_are_train_minus_test() -> None:
+    scores = alone(wine()).ending.scores
+    for name in ("loss", "accuracy"):
+        assert scores[f"gap/{name}"] == scores[f"{name}/train"] - scores[f"{name}/test"]
+
+
+# --- rows ---
+
+
+def test_no_epochs_leave_one_measured_row_and_one_evaluation() -> None:
+    plan, lanes = build([wine("training.epochs=0")])
+    initial = lanes.network.parameters[0].clone()
+    piece, ending = reference.events_of(plan, lanes)
+    assert isinstance(piece, Piece)
+    assert isinstance(ending, Ending)
+    assert piece.steps.tolist() == [0]
+    assert piece.measured.tolist() == [True]
+    assert sorted(piece.evaluation) == ["accuracy/train", "accuracy/validation", "loss/train", "loss/validation"]
+    assert all(np.isfinite(values).all() for name, values in piece.layers.items() if name != "update_ratio")
+    assert np.isnan(piece.layers["update_ratio"]).all()
+    assert (ending.status, ending.last_step, ending.best_step) == ("finished", 0, 0)
+    assert np.array_equal(ending.final, initial.numpy())
+
+
+@pytest.mark.parametrize(("sampler", "updates"), [("epoch", UPDATES), ("fresh", UPDATES), ("full", 1)])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_steps_are_counted_once_each_and_one_more_row_is_looked_at(sampler: str, updates: int, epochs: int) -> None:
+    history = alone(wine(f"training.sampler={sampler}", f"training.epochs={epochs}"))
+    assert history.steps == list(range(epochs * updates + 1))
+    assert history.ending.last_step == epochs * updates
+    assert list(history.evaluations) == [i * updates for i in range(epochs + 1)]
+    assert np.isnan(history.column("update_ratio")).any(axis=1).tolist() == [False] * (epochs * updates) + [True]
+
+
+@pytest.mark.parametrize("every", [2, 3, 100])
+def test_a_schedule_leaves_steps_unmeasured_and_changes_no_bit(every: int) -> None:
+    sparse, dense = alone(wine(f"measurements.every={every}")), alone(wine())
+    assert [step for step, is_measured in zip(sparse.steps, sparse.measured, strict=True) if is_measured] == sorted(
+        {step for step in sparse.steps if step % every == 0} | {sparse.ending.last_step}
+    )
+    assert sparse.losses == dense.losses
+    assert sparse.ending.final.tobytes() == dense.ending.final.tobytes()
+    for name, rows in sparse.layers.items():
+        kept = dense.column(name)[np.array(sparse.measured)]
+        assert reference.canonical(np.array(rows)) == reference.canonical(kept)
+
+
+def test_measuring_nothing_changes_no_bit() -> None:
+    nothing, everything = alone(wine("measurements=none")), alone(wine())
+    assert nothing.layers == {}
+    assert nothing.losses == everything.losses
+    assert nothing.ending.final.tobytes() == everything.ending.final.tobytes()
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_evaluations_come_every_so_many_epochs_and_at_the_end(every: int) -> None:
+    history = alone(wine(f"training.evaluate_every={every}", "training.epochs=5"))
+    assert list(history.evaluations) == sorted({epoch * UPDATES for epoch in range(0, 5, every)} | {5 * UPDATES})
+
+
+@pytest.mark.parametrize("sampler", reference.SAMPLERS)
+@pytest.mark.parametrize("more", ["seed=0", "model.dropout=0.3", "optimizer=momentum"])
+def test_a_short_run_is_the_beginning_of_a_longer_one(sampler: str, more: str) -> None:
+    short, long = (alone(wine(f"training.sampler={sampler}", more, f"training.epochs={n}")) for n in (2, 4))
+    rows = len(short.steps)
+    assert short.steps == long.steps[:rows]
+    assert short.losses == long.losses[:rows]
+    for name, values in short.layers.items():
+        last = rows - 1 if name == "update_ratio" else rows  # after its last update nothing is updated
+        assert np.array(values[:last]).tobytes() == long.column(name)[:last].tobytes()
+    for step, values_of in short.evaluations.items():
+        assert values_of == long.evaluations[step]
+
+
+def test_going_on_from_any_pause_changes_no_bit() -> None:
+    """Across a lane that diverges, one that stops early, update rules with a state, and dropout."""
+    rules = ("optimizer=momentum", "optimizer=adam", "optimizer=adam")
+    more = (["model.dropout=0.3"], ["training.patience=2", "training.tolerance=10"], ["training.l2=0.1"])
+    configs = [
+        wine(rule, f"seed={seed}", *changes, "training.epochs=6", "optimizer.learning_rate=0.05")
+        for seed, (rule, changes) in enumerate(zip(rules, more, strict=True))
+    ]
+    configs.append(wine("optimizer=gradient_descent", "optimizer.learning_rate=1e30", "training.epochs=6"))
+    uninterrupted = trained(configs)
+    plan, lanes = build(configs)
+    done: list[Piece | Ending] = []
+    pauses: list[tuple[Pause, list[Piece | Ending]]] = []
+    with reference.flushed():
+        for event in train(plan, lanes):
+            if isinstance(event, Pause):
+                pauses.append((copy.deepcopy(event), list(done)))
+            else:
+                done.append(event)
+        for pause, before in pauses:
+            rest = train(plan, copy.deepcopy(pause.lanes), pause.epoch, pause.step)
+            events = before + [event for event in rest if not isinstance(event, Pause)]
+            found = reference.sort_by_lane(events)
+            assert [differences(found[lane], history) for lane, history in enumerate(uninterrupted)] == [[]] * 4
+    assert len(pauses) == 7
+    assert {history.ending.status for history in uninterrupted} == {"finished", "stopped_early", "diverged"}
+
+
+# --- evaluation ---
+
+
+@pytest.mark.parametrize("data", ["digits", "breast_cancer", "diabetes"])
+def test_evaluation_equals_all_examples_at_once_in_float64(data: str) -> None:
+    """digits has 1077 training examples: several chunks, and a padded one."""
+    config = composed(f"data={data}", "model.depth=2", "model.width=8", "training.epochs=1", "training.dtype=float64",
+                      "training.restore=final")  # fmt: skip
+    plan, lanes = build([config])
+    (history,) = reference.histories(plan, lanes).values()
+    weights, biases = reference.unpack(lanes.network.layout, torch.from_numpy(history.ending.final))
+    for part, examples in lanes.parts.items():
+        z = torch.relu(examples.features @ weights[0] + biases[0]) @ weights[1] + biases[1]
+        targets = examples.targets(torch.arange(len(examples))[None])[0]
+        losses = reference.example_losses(plan.loss, plan.output, z, targets)
+        assert history.ending.scores[f"loss/{part}"] == pytest.approx(float(losses.mean()), rel=1e-12)
+        if examples.labels is None:
+            assert f"accuracy/{part}" not in history.ending.scores
+            continue
+        chosen = (z[:, 0] > 0).long() if z.shape[1] == 1 else z.argmax(1)
+        right = (chosen == examples.labels[0]).double().mean()
+        assert history.ending.scores[f"accuracy/{part}"] == pytest.approx(float(right), rel=1e-12)
+
+
+def test_an_examples_output_does_not_depend_on_how_many_are_evaluated() -> None:
+    _, lanes = build([composed("model.depth=2", "model.width=33")])
+    features = lanes.parts["train"].features
+
+    def outputs(count: int) -> torch.Tensor:
+        return torch.cat([z.clone() for _, z in predict(lanes.network, features[:count], 256)], dim=1)[:, :count]
+
+    assert all(torch.equal(outputs(count), outputs(600)[:, :count]) for count in (1, 7, 256, 257, 511))
+
+
+# --- what a lane is given ---
+
+
+def test_label_noise_is_in_training_and_validation_and_never_in_the_test() -> None:
+    configs = [wine(f"data.label_noise={share}", f"seed={seed}") for seed, share in enumerate([0.0, 0.2, 0.5])]
+    _, lanes = build(configs)
+    parts = prepare(configs[0].data)
+    for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test)):
+        labels = lanes.parts[name].labels
+        assert labels is not None
+        for lane, config in enumerate(configs):
+            wrong = int((labels[lane].numpy() != part.targets).sum())
+            assert wrong == (0 if name == "test" else round(config.data.label_noise * len(part)))
+
+
+def test_training_and_validation_noise_differ() -> None:
+    labels = np.zeros(50, dtype=np.int64)
+    _, lanes = build([wine("data.label_noise=0.5", "seed=3")])
+    train_labels = lanes.parts["train"].labels
+    assert train_labels is not None
+    parts = prepare(wine().data)
+    assert np.array_equal(train_labels[0].numpy(), noisy_labels(parts.training.targets, 0.5, 3, 6))
+    assert not np.array_equal(noisy_labels(labels, 0.5, 3, 6), noisy_labels(labels, 0.5, 3, 7))
+
+
+def test_conditions_are_paired_by_the_seeds_of_single_streams() -> None:
+    configs = [
+        wine("seed=1"), wine("seed=2", "seeds.initialisation=1"), wine("seed=2", "seeds.batches=1"),
+        wine("seed=2", "seeds.batches=1", "seeds.initialisation=1"),
+    ]  # fmt: skip
+    _, lanes = build(configs)
+    parameters = lanes.network.parameters
+    assert torch.equal(parameters[0], parameters[1])
+    assert not torch.equal(parameters[0], parameters[2])
+    assert lanes.batch_seeds == [1, 2, 1, 1]
+    first, second, third, paired = trained(configs)
+    assert first.losses == paired.losses
+    assert first.losses[0] != second.losses[0] != third.losses[0]
+
+
+def test_the_penalty_is_in_the_update_and_not_in_what_is_recorded() -> None:
+    """L2 changes what is learnt, from the second row on; the loss and the gradient of the first are the data's own."""
+    free, penalised = trained([wine(), wine("training.l2=0.1")])
+    assert free.losses[0] == penalised.losses[0]
+    assert np.array_equal(free.column("gradient_norm")[0], penalised.column("gradient_norm")[0])
+    assert free.losses[1] != penalised.losses[1]
+
+
+def test_batch_losses_are_means_over_their_own_examples() -> None:
+    """The short last batch is divided by its own length."""
+    plan, lanes = build([wine("training.epochs=1", "training.dtype=float64", "optimizer.learning_rate=1e-30")])
+    examples, network = lanes.parts["train"], lanes.network
+    still = Network(network.layout, network.activation, network.parameters.clone())
+    z = torch.cat([z.clone() for _, z in predict(still, examples.features, 256)], dim=1)[:, : len(examples)]
+    losses = LOSSES[plan.loss](z, examples.targets(torch.arange(len(examples))[None]), plan.output)[0][0]
+    (history,) = reference.histories(plan, lanes).values()
+    batches = reference.batches_of(plan, lanes, epoch=0)
+    assert [len(rows) for rows in batches] == [25, 25, 25, 25, 6]
+    expected = [float(losses[torch.from_numpy(rows)].mean()) for rows in batches]
+    np.testing.assert_allclose(history.losses[:-1], expected, rtol=1e-12)
