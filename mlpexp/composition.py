@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
@@ -18,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -94,22 +94,31 @@ def _group_mistake(override: Override, options: Sequence[str]) -> str | None:
 
 @contextmanager
 def _groups(config_dir: str | None) -> Iterator[Callable[[str], list[str]]]:
-    """Hydra made ready for our folder and a user's own; gives the function that lists a group's options."""
-    with initialize_config_dir(config_folder(), job_name="train", version_base="1.3"):
-        if config_dir is not None:
-            if not Path(config_dir).is_dir():
-                raise ConfigError([f"--config-dir {config_dir} is no folder"])
-            search = create_config_search_path(config_folder())
-            search.append("command-line", f"file://{Path(config_dir).resolve()}")
-            GlobalHydra.instance().clear()
-            Hydra.create_main_hydra2(task_name="train", config_search_path=search)
-        loader = GlobalHydra.instance().config_loader()
+    """Hydra made ready for our folder and a user's own; gives the function that lists a group's options.
+
+    Hydra keeps one global state: what was there before (a notebook's, or a Hydra application's around us) comes back.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError([f"--config-dir {config_dir} is no folder"])
+    setbase("1.3")
+    search = create_config_search_path(config_folder())
+    if config_dir is not None:
+        search.prepend("command-line", f"file://{Path(config_dir).resolve()}", anchor="schema")
+    state = GlobalHydra.instance()
+    before = state.hydra
+    state.clear()
+    try:
+        Hydra.create_main_hydra2(task_name="train", config_search_path=search)
+        loader = state.config_loader()
 
         def options(name: str) -> list[str]:
-            found: list[str] = [] if name.startswith("hydra") or not name else loader.get_group_options(name)
-            return sorted(set(found))
+            return [] if name.startswith("hydra") or not name else sorted(set(loader.get_group_options(name)))
 
         yield options
+    finally:
+        state.clear()
+        if before is not None:
+            state.initialize(before)
 
 
 def _parse(overrides: Sequence[str], grid: bool = False) -> list[Override]:

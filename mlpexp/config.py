@@ -171,7 +171,13 @@ class Executor(Section):
 
 
 class Config(Section):
-    """One point: what `mlpexp train` composes. `runs()` are its replicates."""
+    """One point: what `mlpexp train` composes. `runs()` are its replicates.
+
+    >>> from mlpexp import compose
+    >>> config = compose(["seed=7", "replicates=3"])
+    >>> [run.seed for run in config.runs()]
+    [7, 8, 9]
+    """
 
     data: Data
     model: Model

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Self
 
 import numpy as np
@@ -60,7 +61,8 @@ class Display:
         self.total, self.began, self.told = run_steps, time.monotonic(), time.monotonic()
         counts = [_count(self.to_train, "network"), _count(cohorts, "cohort"), _count(workers, "process")]
         self.note(f"training {counts[0]} in {counts[1]} on {counts[2]}")
-        if not self.console.is_terminal or self.console.quiet:
+        widgets = self.console.is_jupyter and find_spec("ipywidgets") is not None
+        if self.console.quiet or not (self.console.is_terminal or widgets):
             return
         self.bar = Progress(
             SpinnerColumn(),

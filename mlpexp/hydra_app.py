@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder
 from mlpexp.config import validate
+from mlpexp.planning import check_all
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -26,11 +27,17 @@ def application(words: Sequence[str]) -> int:
     """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
     options = get_args_parser().parse_args(list(words))
     name = options.config_name or CONFIG_NAME
-    if options.cfg is not None or not any(getattr(options, flag) for flag in SHOWS_ONLY):
-        check = compose_grid if options.multirun else compose
-        check(options.overrides, options.config_dir, name)
+    shows_only = any(getattr(options, flag) for flag in SHOWS_ONLY)
+    if options.cfg is not None or not shows_only:
+        points = (
+            compose_grid(options.overrides, options.config_dir, name)
+            if options.multirun
+            else [compose(options.overrides, options.config_dir, name)]
+        )
+        if not shows_only:
+            check_all([run for point in points for run in point.runs()[:1]])
     words = [hide_credentials(word) for word in words]
-    if any(getattr(options, flag) for flag in SHOWS_ONLY):
+    if shows_only:
         shown = io.StringIO()
         try:
             with redirect_stdout(shown):

@@ -14,12 +14,13 @@ name, so the memory of a long run does not grow with its steps. `outputs/runs/<f
     environment.json    versions, platform, commit
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -310,7 +311,14 @@ def write_atomically(file: Path, content: bytes) -> None:
 def move_into_place(folder: Path, target: Path) -> None:
     """Rename a finished folder to its place; what stood there (a run trained again) makes room."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        os.rename(target, old)
-    os.rename(folder, target)
-    shutil.rmtree(old, ignore_errors=True)
+    for _ in range(100):  # another process may put the same run there at the same time
+        with suppress(FileNotFoundError):
+            os.rename(target, old)
+        try:
+            os.rename(folder, target)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)

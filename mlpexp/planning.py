@@ -80,12 +80,7 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
 
     Raises ConfigError with a line for each mistake of any run.
     """
-    facts, mistakes = load_facts(configs)
-    for config in configs:
-        if data_key(config) in facts:
-            mistakes += check(config, facts[data_key(config)])
-    if mistakes:
-        raise ConfigError(list(dict.fromkeys(mistakes)))
+    facts = check_all(configs)
     _must_agree(configs)
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
@@ -110,6 +105,17 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
         if base:
             order.bases[i] = base
     return order
+
+
+def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
+    """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
+    facts, mistakes = load_facts(configs)
+    for config in configs:
+        if data_key(config) in facts:
+            mistakes += check(config, facts[data_key(config)])
+    if mistakes:
+        raise ConfigError(list(dict.fromkeys(mistakes)))
+    return facts
 
 
 def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[str]]:

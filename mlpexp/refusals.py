@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 
 class ConfigError(ValueError):
-    """A refused config; `mistakes` has one line for each."""
+    """A refused config; `mistakes` has one line for each.
+
+    >>> from mlpexp import ConfigError, compose
+    >>> try:
+    ...     compose(["model.depth=0", "optimizer=adm"])
+    ... except ConfigError as error:
+    ...     print(error)
+    optimizer must be one of adam, gradient_descent, momentum; got 'adm'; did you mean adam?
+    """
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = [redact(line) for line in mistakes]

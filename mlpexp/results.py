@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from mlpexp.config import Config, Measurements, digest, validate
-from mlpexp.records import Array, layer_metric, layer_of, signal_ratio
+from mlpexp.records import Array, layer_of, signal_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,46 +24,59 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """Every step and layer of one run. `record["delta_norm"]` is [T, L]; `record["loss/train"]` is [T], NaN between."""
+    """Every step and layer of one run. `record["delta_norm"]` is [T, L]; `record["loss/train"]` is [T], NaN between.
+
+    >>> from mlpexp import compose, run
+    >>> result, = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
+    >>> result.record["delta_norm"].shape, result.record["loss/batch"].shape
+    ((18, 4), (18,))
+    >>> list(result.record.table().columns)
+    ['step', 'name', 'layer', 'value']
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._read: dict[str, NDArray[Any]] = {}
 
     @cached_property
-    def _columns(self) -> dict[str, Array]:
+    def columns(self) -> list[str]:
+        """Names of all columns: `step`, metrics of the run, and `quantity/layer_01` …"""
         import pyarrow.parquet as pq
 
-        table = pq.read_table(self.file)
-        return {name: table.column(name).to_numpy() for name in table.column_names}
+        return list(pq.read_schema(self.file).names)
+
+    def _columns(self, names: list[str]) -> list[NDArray[Any]]:
+        """The named columns; only what is asked for is read."""
+        import pyarrow.parquet as pq
+
+        missing = [name for name in names if name not in self._read]
+        if missing:
+            table = pq.read_table(self.file, columns=missing)
+            self._read |= {name: table.column(name).to_numpy() for name in missing}
+        return [self._read[name] for name in names]
 
     @property
     def steps(self) -> Array:
         """Updates made before each row, [T]."""
-        return self._columns["step"]
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of all columns: `step`, metrics of the run, and `quantity/layer_01` …"""
-        return list(self._columns)
+        return self._columns(["step"])[0]
 
     @property
     def quantities(self) -> list[str]:
         """Names of what was measured per layer."""
-        return list(dict.fromkeys(found[0] for name in self._columns if (found := layer_of(name))))
+        return list(dict.fromkeys(found[0] for name in self.columns if (found := layer_of(name))))
 
     @property
     def metrics(self) -> list[str]:
         """Names of what was recorded per run."""
-        return [name for name in self._columns if name != "step" and not layer_of(name)]
+        return [name for name in self.columns if name != "step" and not layer_of(name)]
 
     def __getitem__(self, name: str) -> Array:
-        if name in self._columns:
-            return self._columns[name]
-        layers = [found[1] for column in self._columns if (found := layer_of(column)) and found[0] == name]
+        if name in self.columns:
+            return self._columns([name])[0]
+        layers = [column for column in self.columns if (found := layer_of(column)) and found[0] == name]
         if not layers:
             raise KeyError(f"{name} is not in this record; it has {', '.join([*self.metrics, *self.quantities])}")
-        depth = max(layers)
-        return np.stack([self._columns[layer_metric(name, layer, depth)] for layer in sorted(layers)], axis=1)
+        return np.stack(self._columns(layers), axis=1)
 
     def measured(self, quantity: str) -> tuple[Array, Array]:
         """Steps [t] at which a quantity was measured, and its values there, [t, L]."""
@@ -75,7 +89,7 @@ class Record:
         import pandas as pd
 
         pieces = []
-        for name, values in self._columns.items():
+        for name, values in zip(self.columns, self._columns(self.columns), strict=True):
             if name == "step":
                 continue
             quantity, layer = layer_of(name) or (name, 0)
@@ -89,6 +103,13 @@ class Result:
     """One finished run, read from its folder when asked.
 
     `status` is finished, diverged or stopped_early; a diverged run has no scores.
+
+    >>> from mlpexp import compose, run
+    >>> result, = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
+    >>> result.name, result.status, int(result.record.steps[-1])
+    ('relu-d4-w64-he-adam-s0', 'finished', 17)
+    >>> result.network()
+    Perceptron(...)
     """
 
     folder: Path

@@ -25,7 +25,12 @@ Track = Callable[[list[Result]], None]
 
 
 class RunError(RuntimeError):
-    """Some runs failed; the message names them and why. The others are recorded."""
+    """Some runs failed; the message names them and why. The others are recorded.
+
+    >>> from mlpexp import RunError
+    >>> issubclass(RunError, RuntimeError)
+    True
+    """
 
 
 def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bool = False) -> list[Result]:
@@ -40,10 +45,17 @@ def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bo
     'finished'
     """
     points = [configs] if isinstance(configs, Config) else list(configs)
-    if not points:
-        return []
+    return execute(order_of(points, rerun), quiet) if points else []
+
+
+def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
+    """All replicates of these points, checked and looked up; raises ConfigError before anything is written."""
     again = any(point.rerun for point in points) if rerun is None else rerun
-    order = plan([one for point in points for one in point.runs()], again)
+    return plan([one for point in points for one in point.runs()], again)
+
+
+def execute(order: Order, quiet: bool = False) -> list[Result]:
+    """Train what an order says is open, show it, and return all its runs; raises RunError if some failed."""
     failures: list[str] = []
     with Display(len(set(order.fingerprints)), len(order.to_train), quiet) as display, tracker(order, display) as track:
         if order.elsewhere:

@@ -83,14 +83,6 @@ def test_a_grid_has_every_point_in_order_and_every_mistake() -> None:
     assert len(refused.value.mistakes) == 3
 
 
-def test_every_option_of_every_group_composes() -> None:
-    given = {"idx": ["data.path=x"], "table": ["data.path=x", "data.target=y"]}
-    for folder in Path(config_folder()).iterdir():
-        for file in folder.glob("*.yaml") if folder.is_dir() else ():
-            config = compose([f"{folder.name}={file.stem}", *given.get(file.stem, [])])
-            assert getattr(config, folder.name) is not None
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A folder of a user's own YAML files."""

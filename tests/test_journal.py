@@ -1,0 +1,240 @@
+"""Run folders and the journal on the way there: whole or not at all, and what was written is what is read."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs_fixtures import files_below
+from safetensors.numpy import load_file
+
+from mlpexp import journal
+from mlpexp.journal import Journal, JournalError, read_segment, row_of, tensors, write_atomically, write_runs
+from mlpexp.records import Ending, Piece
+from mlpexp.results import Record
+
+EVALUATIONS = ("loss/train", "loss/validation")
+
+
+def piece(steps: range, lanes: Sequence[int], layers: int = 2, every: int = 1, seed: int = 0) -> Piece:
+    """A made-up piece: every number tells where it comes from."""
+    draw = np.random.default_rng([seed, steps.start])
+    shape = (len(steps), len(lanes))
+    return Piece(
+        lanes=list(lanes),
+        steps=np.arange(steps.start, steps.stop),
+        losses=draw.normal(size=shape).astype(np.float32),
+        measured=np.arange(steps.start, steps.stop) % every == 0,
+        layers={"delta_norm": draw.normal(size=(*shape, layers)), "gradient_norm": draw.normal(size=(*shape, layers))},
+        evaluation={name: draw.normal(size=len(lanes)) for name in EVALUATIONS} if steps.start % 2 == 0 else {},
+    )
+
+
+def ending(lane: int, last_step: int, status: str = "finished", width: int = 2) -> Ending:
+    row = np.arange(2 * width + width, dtype=np.float32) + lane
+    return Ending(lane, status, last_step, 0, final=row, best=-row, scores={"loss/test": 0.5, "loss/train": np.inf})
+
+
+def header(lane: int) -> dict[str, Any]:
+    return {
+        "fingerprint": f"run{lane}",
+        "config": {"model": {"bias": True}},
+        "result": {"lanes": 2},
+        "widths": (2, 2),
+        "bias": True,
+        "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},
+        "environment": {"commit": None},
+        "evaluations": EVALUATIONS,
+        "base": None,
+    }
+
+
+def same(one: Piece, other: Piece) -> bool:
+    arrays = [(getattr(one, name), getattr(other, name)) for name in ("steps", "losses", "measured")]
+    arrays += [(one.layers[name], other.layers[name]) for name in one.layers]
+    arrays += [(one.evaluation[name], other.evaluation[name]) for name in one.evaluation]
+    keys = [(p.lanes, list(p.layers), sorted(p.evaluation)) for p in (one, other)]
+    equal = all(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True) for a, b in arrays)
+    return equal and sorted(keys[0][1]) == sorted(keys[1][1]) and keys[0][::2] == keys[1][::2]
+
+
+# --- the journal of a cohort ---
+
+
+@given(cuts=st.lists(st.integers(1, 5), min_size=1, max_size=6), flushes=st.sets(st.integers(0, 5)))
+def test_what_goes_in_comes_out_however_it_is_cut_into_segments(
+    cuts: list[int], flushes: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    book = Journal(tmp_path_factory.mktemp("journal"))
+    pieces, start = [], 0
+    for i, length in enumerate(cuts):
+        pieces.append(piece(range(start, start + length), lanes=range(1 + i % 3)))
+        start += length
+        book.append(pieces[-1])
+        if i in flushes:
+            book.flush()
+    back = list(book.pieces())
+    assert len(back) == len(pieces)
+    assert all(map(same, back, pieces))
+
+
+def test_long_records_go_to_disk_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 4000)
+    book, most = Journal(tmp_path / "book"), 0
+    for start in range(0, 200, 10):
+        book.append(piece(range(start, start + 10), lanes=[0, 1]))
+        most = max(most, sum(pending.size for pending in book.pending))
+    assert most < 4000
+    assert len(list((tmp_path / "book").glob("segment-*"))) >= 3
+    assert [int(p.steps[0]) for p in book.pieces()] == list(range(0, 200, 10))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_segment_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    book = Journal(tmp_path / "book")
+    book.append(piece(range(5), lanes=[0]))
+    book.flush()
+    (file,) = (tmp_path / "book").glob("segment-*")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes({"flip": bytes(content), "cut": bytes(content[:-8]), "empty": b""}[damage])
+    with pytest.raises(JournalError, match=r"segment-000000-.* is damaged") as refused:
+        list(book.pieces())
+    assert str(file) in str(refused.value)
+    with pytest.raises(JournalError):
+        read_segment(file)
+
+
+def test_a_discarded_journal_leaves_nothing(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "book")
+    book.append(piece(range(5), lanes=[0]))
+    book.flush()
+    book.discard()
+    assert files_below(tmp_path) == []
+
+
+# --- atomic writes ---
+
+HALF_WAY = """
+import os, signal, sys
+from pathlib import Path
+import mlpexp.journal as journal
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+journal.write_atomically(Path(sys.argv[1]), b"x" * 100_000)
+"""
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_writer_that_is_killed_leaves_the_old_file_or_none(tmp_path: Path, existed: bool) -> None:
+    file = tmp_path / "result.json"
+    if existed:
+        file.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", HALF_WAY, str(file)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (file.read_bytes() == b"old") if existed else not file.exists()
+
+
+def test_a_file_is_replaced_whole_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+    for content in (b"one", b"two"):
+        write_atomically(tmp_path / "file", content)
+        assert (tmp_path / "file").read_bytes() == content
+    assert files_below(tmp_path) == ["file"]
+
+
+# --- run folders ---
+
+
+def written(runs: Path, pieces: Sequence[Piece], endings: Sequence[Ending]) -> list[Record]:
+    write_runs(runs, pieces, endings, [header(lane) for lane in range(1 + max(e.lane for e in endings))], {})
+    return [Record(runs / f"run{e.lane}" / "record.parquet") for e in endings]
+
+
+def test_each_lane_gets_its_own_column_of_every_piece(tmp_path: Path) -> None:
+    pieces = [piece(range(4), [0, 1]), piece(range(4, 6), [1]), piece(range(6, 7), [1])]
+    first, second = written(tmp_path, pieces, [ending(0, 3), ending(1, 6)])
+    assert first.steps.tolist() == [0, 1, 2, 3]
+    assert second.steps.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert np.array_equal(first["loss/batch"], pieces[0].losses[:, 0])
+    assert np.array_equal(second["loss/batch"], np.concatenate([pieces[0].losses[:, 1], *(p.losses[:, 0] for p in pieces[1:])]))
+    whole = np.concatenate([pieces[0].layers["delta_norm"][:, 1], *(p.layers["delta_norm"][:, 0] for p in pieces[1:])])
+    assert np.array_equal(second["delta_norm"], whole)
+
+
+def test_an_evaluation_stands_in_the_row_of_its_step_and_nowhere_else(tmp_path: Path) -> None:
+    pieces = [piece(range(4), [0]), piece(range(4, 7), [0])]
+    (record,) = written(tmp_path, pieces, [ending(0, 6)])
+    rows = np.flatnonzero(~np.isnan(record["loss/validation"]))
+    assert rows.tolist() == [0, 4]
+    assert record["loss/validation"][rows].tolist() == [p.evaluation["loss/validation"][0] for p in pieces]
+
+
+def test_rows_behind_the_diverging_step_are_left_out(tmp_path: Path) -> None:
+    pieces = [piece(range(4), [0, 1]), piece(range(4, 8), [0, 1])]
+    diverged, finished = written(tmp_path, pieces, [ending(0, 2, "diverged"), ending(1, 7)])
+    assert diverged.steps.tolist() == [0, 1, 2]
+    assert finished.steps.tolist() == list(range(8))
+    assert '"diverged_at_step": 2' in (tmp_path / "run0" / "result.json").read_text()
+    assert '"diverged_at_step": null' in (tmp_path / "run1" / "result.json").read_text()
+
+
+def test_steps_that_were_not_measured_are_blank(tmp_path: Path) -> None:
+    (record,) = written(tmp_path, [piece(range(7), [0], every=3)], [ending(0, 6)])
+    steps, values = record.measured("gradient_norm")
+    assert steps.tolist() == [0, 3, 6]
+    assert np.isfinite(values).all()
+    assert np.isnan(record["gradient_norm"][[1, 2, 4, 5]]).all()
+
+
+def test_many_rows_are_written_in_groups_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [piece(range(start, start + 10), [0]) for start in range(0, 100, 10)]
+    (whole,) = written(tmp_path / "one", pieces, [ending(0, 99)])
+    monkeypatch.setattr(journal, "GROUP_ROWS", 16)
+    (cut,) = written(tmp_path / "many", pieces, [ending(0, 99)])
+    assert pq.ParquetFile(cut.file).num_row_groups > pq.ParquetFile(whole.file).num_row_groups
+    assert cut.columns == whole.columns
+    assert all(np.array_equal(cut[name], whole[name], equal_nan=True) for name in whole.columns)
+
+
+def test_infinite_scores_are_no_json_numbers(tmp_path: Path) -> None:
+    written(tmp_path, [piece(range(2), [0])], [ending(0, 1)])
+    text = (tmp_path / "run0" / "result.json").read_text()
+    assert '"loss/train": null' in text
+    assert "Infinity" not in text
+
+
+def test_a_run_that_is_written_again_replaces_its_folder_and_leaves_no_other(tmp_path: Path) -> None:
+    written(tmp_path, [piece(range(4), [0])], [ending(0, 3)])
+    (tmp_path / "run0" / "stray.txt").write_text("of the first time")
+    (record,) = written(tmp_path, [piece(range(2), [0])], [ending(0, 1)])
+    assert record.steps.tolist() == [0, 1]
+    assert os.listdir(tmp_path) == ["run0"]
+    assert not (tmp_path / "run0" / "stray.txt").exists()
+
+
+# --- weights ---
+
+
+@given(widths=st.lists(st.integers(1, 5), min_size=2, max_size=5), bias=st.booleans())
+def test_a_row_of_parameters_survives_torchs_names(widths: list[int], bias: bool) -> None:
+    size = sum(a * b + (b if bias else 0) for a, b in zip(widths, widths[1:], strict=False))
+    row = np.arange(size, dtype=np.float32)
+    named = tensors(row, widths, bias)
+    assert [named[f"layers.{l}.weight"].shape for l in range(len(widths) - 1)] == [
+        (b, a) for a, b in zip(widths, widths[1:], strict=False)
+    ]
+    assert np.array_equal(row_of(named, bias), row)
+
+
+def test_weights_of_many_layers_keep_their_order(tmp_path: Path) -> None:
+    widths = [2] * 13
+    row = np.arange(12 * 6, dtype=np.float32)
+    write_atomically(tmp_path / "w.safetensors", journal.save(tensors(row, widths, True)))
+    assert np.array_equal(row_of(load_file(tmp_path / "w.safetensors"), True), row)

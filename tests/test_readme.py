@@ -1,0 +1,73 @@
+"""The README's commands run as they stand there, and its tree is the tree."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Our commands on the path, outputs in a folder of the test."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "MLPEXP_OUTPUTS": str(folder / "outputs"), "COLUMNS": "80"}
+
+
+@pytest.mark.parametrize("command", [line for block in blocks("bash") for line in block.splitlines() if line])
+def test_a_command_of_the_readme_runs(command, tmp_path):
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    assert list((tmp_path / "outputs" / "runs").glob("*/result.json"))
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_a_python_block_of_the_readme_runs(block, tmp_path):
+    script = tmp_path / "notebook.py"
+    script.write_text(block)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("finished 0.")
+    assert "(35, 8)" in done.stdout
+
+
+def test_the_refusal_in_the_readme_is_what_is_said(tmp_path):
+    (block,) = blocks("console")
+    command, *expected = block.strip().splitlines()
+    done = subprocess.run(
+        command.removeprefix("$ "), shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == expected
+
+
+def test_the_tree_in_the_readme_names_what_exists():
+    places = re.findall(r"^\| (`.*?) \|", README.partition("## The tree")[2], re.M)
+    folder = ""
+    for name in (name for cell in places for name in re.findall(r"`([^`]+)`", cell)):
+        folder = name.rpartition("/")[0] if "/" in name else folder
+        place = ROOT / (name if "/" in name else f"{folder}/{name}")
+        assert place.exists(), f"README names {name}, but {place.name} does not exist"
+
+
+def test_the_demo_tells_vanishing_from_passing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / "first_look" / "demo.py")],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "sigmoid, glorot: layer 1 receives 5·10⁻¹⁰ of the signal of layer 16: vanishing" in done.stdout
+    assert "relu, he: layer 1 receives 0.91 of the signal of layer 16: the signal passes" in done.stdout
+    assert (tmp_path / "outputs" / "figures" / "first_look.png").stat().st_size > 10_000
