@@ -11,20 +11,22 @@ mlpexp: an instrument to study the training of multilayer perceptrons.
 
   mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
   mlpexp train --help           every key, with its unit and its values
-  mlpexp train -m model.depth=2,4,8
+  mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu replicates=5
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 where all runs finished, 1 where some failed, 2 for a refused config."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["train"]:
-        return _guarded(_train, words[1:])
+    if words[:1] in (["train"], ["sweep"]):
+        return _guarded(_hydra, words)
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("train", help="train one point: mlpexp train KEY=VALUE …", add_help=False)
+    sweep = "train a grid of points: mlpexp sweep KEY=A,B …; --plan tells what it would do, --test shows test scores"
+    commands.add_parser("sweep", help=sweep, add_help=False)
     reproduce = commands.add_parser("reproduce", help="train a recorded run again and compare every bit")
     reproduce.add_argument("run", help="fingerprint of the run, or its first characters")
     reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
@@ -56,11 +58,11 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
         return 130
 
 
-def _train(words: Sequence[str]) -> int:
-    """A Hydra application whose config is checked before Hydra writes anything."""
+def _hydra(words: Sequence[str]) -> int:
+    """`train` and `sweep`: a Hydra application whose config is checked before Hydra writes anything."""
     from mlpexp.hydra_app import application
 
-    return application(words)
+    return application(words[1:], sweep=words[0] == "sweep")
 
 
 def _reproduce(options: argparse.Namespace) -> int:

@@ -1,24 +1,29 @@
-"""From command-line overrides to a typed config, through Hydra; every mistake is found before anything is written.
+"""From overrides to typed configs, through Hydra; every mistake is found before anything is written.
 
-Flow: conf/*.yaml + overrides → **composition** → config. The only import of Hydra outside the command line.
+Flow: conf/*.yaml + overrides → **composition** → config. A point costs milliseconds: what Hydra composes from the
+choices of groups is kept, and each point's values are put into a copy of it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose as hydra_compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.version import setbase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlpexp.config import Config, flatten, validate
@@ -44,57 +49,96 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
     >>> compose(["model.depth=8", "optimizer=momentum"]).optimizer.momentum
     0.9
     """
-    parsed = _parse(overrides)
-    with _groups(config_dir) as options_of:
-        groups = [override for override in parsed if options_of(override.key_or_group)]
-        mistakes = [line for o in groups if (line := _group_mistake(o, options_of(o.key_or_group))) is not None]
-        if mistakes:
-            raise ConfigError(mistakes)
-        base = _compose(config_name, _lines(groups))
-        names = [str(name) for name, _ in flatten(OmegaConf.to_container(base))]  # type: ignore[arg-type]
-        unknown = [override for override in parsed if override not in groups and _is_unknown(override, names)]
-        composed = _compose(config_name, _lines([override for override in parsed if override not in unknown]))
-    known = [*names, *{name.partition(".")[0] for name in names}]
-    mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
-    try:
-        config = validate(_container(composed))
-    except ConfigError as error:
-        raise ConfigError([*mistakes, *error.mistakes]) from None
-    if mistakes:
-        raise ConfigError(mistakes)
-    return config
+    several = [override.input_line for override in parse_all(overrides) if override.is_sweep_override()]
+    if several:
+        hint = "names several values; train takes one point, `mlpexp sweep …` takes the grid"
+        raise ConfigError([f"{text} {hint}" for text in several])
+    with loader(config_dir) as files:
+        return Composer(files, config_name).config(overrides)
 
 
 def compose_grid(
     overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
-) -> list[Config]:
-    """The typed config of every point of a multirun, in Hydra's order; raises ConfigError with every mistake."""
-    parsed = _parse(overrides, grid=True)
-    points = BasicSweeper.split_arguments(parsed, None)[0]
-    configs, mistakes = [], []
-    for point in points:
+) -> list[tuple[list[str], Config]]:
+    """Every point of a multirun with its overrides, in Hydra's order.
+
+    Raises ConfigError with a line for each refused point and mistake.
+    """
+    parsed = parse_all(overrides)
+    try:
+        points = BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException as error:
+        raise ConfigError([_first_lines(error)]) from None
+    with loader(config_dir) as files:
+        composer = Composer(files, config_name)
+        return list(zip(points, composer.configs(points), strict=True))
+
+
+class Composer:
+    """Composes points of one primary config; what their choices of groups give is composed once for each choice."""
+
+    def __init__(self, files: ConfigLoader, config_name: str) -> None:
+        self.files, self.config_name = files, config_name
+        self.options = lru_cache(maxsize=None)(self._options)
+        self.bases: dict[tuple[str, ...], tuple[DictConfig, list[str]]] = {}
+
+    def configs(self, points: Sequence[Sequence[str]]) -> list[Config]:
+        """All points; raises ConfigError with the mistakes of every point, each once."""
+        configs: list[Config] = []
+        mistakes: dict[str, list[str]] = {}
+        for point in points:
+            try:
+                configs.append(self.config(point))
+            except ConfigError as error:
+                for line in error.mistakes:
+                    mistakes.setdefault(line, []).append(" ".join(point))
+        if mistakes:
+            raise ConfigError([_at_points(line, where, len(points)) for line, where in mistakes.items()])
+        return configs
+
+    def config(self, overrides: Sequence[str]) -> Config:
+        """One point, typed and checked."""
+        parsed = parse_all(overrides)
+        groups = [override for override in parsed if self.options(override.key_or_group)]
+        mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group)))]
+        if mistakes:
+            raise ConfigError(mistakes)
+        base, names = self._base(tuple(str(override.input_line) for override in groups))
+        values = [o for o in parsed if o not in groups and not o.key_or_group.startswith("hydra.")]
+        unknown = [override for override in values if _is_unknown(override, names)]
+        known = [*names, *{name.partition(".")[0] for name in names}]
+        mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
+        composed = deepcopy(base)
+        with _refusing():
+            ConfigLoaderImpl._apply_overrides_to_config([o for o in values if o not in unknown], composed)
         try:
-            configs.append(compose(point, config_dir, config_name))
+            config = validate(_container(composed))
         except ConfigError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigError(list(dict.fromkeys(mistakes)))
-    return configs
+            raise ConfigError([*mistakes, *error.mistakes]) from None
+        if mistakes:
+            raise ConfigError(mistakes)
+        return config
 
+    def _base(self, groups: tuple[str, ...]) -> tuple[DictConfig, list[str]]:
+        """What a choice of groups composes to, unresolved, and the names of its keys."""
+        if groups not in self.bases:
+            with _refusing():
+                base = self.files.load_configuration(self.config_name, list(groups), RunMode.RUN, from_shell=False)
+            with open_dict(base):
+                del base["hydra"]
+            content = OmegaConf.to_container(base)
+            self.bases[groups] = base, [str(name) for name, _ in flatten(content)]  # type: ignore[arg-type]
+        return self.bases[groups]
 
-def _group_mistake(override: Override, options: Sequence[str]) -> str | None:
-    """Whether a group is given a choice that it does not have."""
-    name, choice = override.key_or_group, override.value()
-    if choice is None or override.is_delete() or str(choice) in options:
-        return None
-    if isinstance(choice, list) and set(map(str, choice)) <= set(options):
-        return None
-    return f"{name} must be one of {', '.join(sorted(options))}; got {choice!r}{nearest(str(choice), options)}"
+    def _options(self, name: str) -> list[str]:
+        if not name or name.startswith("hydra."):
+            return []
+        return sorted(set(self.files.get_group_options(name)))
 
 
 @contextmanager
-def _groups(config_dir: str | None) -> Iterator[Callable[[str], list[str]]]:
-    """Hydra made ready for our folder and a user's own; gives the function that lists a group's options.
+def loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
+    """Hydra's reader of our folder and of a user's own.
 
     Hydra keeps one global state: what was there before (a notebook's, or a Hydra application's around us) comes back.
     """
@@ -109,52 +153,69 @@ def _groups(config_dir: str | None) -> Iterator[Callable[[str], list[str]]]:
     state.clear()
     try:
         Hydra.create_main_hydra2(task_name="train", config_search_path=search)
-        loader = state.config_loader()
-
-        def options(name: str) -> list[str]:
-            return [] if name.startswith("hydra") or not name else sorted(set(loader.get_group_options(name)))
-
-        yield options
+        yield state.config_loader()
     finally:
         state.clear()
         if before is not None:
             state.initialize(before)
 
 
-def _parse(overrides: Sequence[str], grid: bool = False) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed, mistakes = [], []
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Override:
+    """One override in Hydra's grammar; raises ConfigError where it cannot be read."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        hint = "cannot be read; write KEY=VALUE, and quote a value with special characters"
+        raise ConfigError([f"{text!r} {hint}"]) from None
+    if not override.key_or_group:
+        raise ConfigError([f"{text!r} names no key; write KEY=VALUE"])
+    return override
+
+
+def parse_all(overrides: Sequence[str]) -> list[Override]:
+    """Every override; raises ConfigError with all that cannot be read."""
+    parsed: list[Override] = []
+    mistakes: list[str] = []
     for text in overrides:
         try:
-            override = parser.parse_override(text)
-        except HydraException:
-            mistakes.append(f"{text!r} cannot be read; write KEY=VALUE, and quote a value with special characters")
-            continue
-        if not override.key_or_group:
-            mistakes.append(f"{text!r} names no key; write KEY=VALUE")
-            continue
-        if override.is_sweep_override() and not grid:
-            mistakes.append(f"{text} names several values; train takes one point, `mlpexp train -m …` takes the grid")
-        parsed.append(override)
+            parsed.append(parse(text))
+        except ConfigError as error:
+            mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
     return parsed
 
 
-def _lines(overrides: Sequence[Override]) -> list[str]:
-    return [override.input_line for override in overrides if override.input_line is not None]
+def _group_mistake(override: Override, options: Sequence[str]) -> str | None:
+    """Whether a group is given a choice that it does not have."""
+    name, choice = override.key_or_group, override.value()
+    if choice is None or override.is_delete() or str(choice) in options:
+        return None
+    if isinstance(choice, list) and set(map(str, choice)) <= set(options):
+        return None
+    return f"{name} must be one of {', '.join(sorted(options))}; got {choice!r}{nearest(str(choice), options)}"
 
 
 def _is_unknown(override: Override, names: Sequence[str]) -> bool:
     key = override.key_or_group
-    if override.is_add() or override.is_delete() or key.startswith("hydra."):
+    if override.is_add() or override.is_force_add() or override.is_delete():
         return False  # Hydra or the schema judges these
     return key not in names and not any(name.startswith(f"{key}.") for name in names)
 
 
-def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def _at_points(line: str, where: Sequence[str], points: int) -> str:
+    """A mistake, and the points that make it."""
+    if points == 1 or len(where) == points:
+        return line
+    return f"{line} ({where[0]}{f' and {len(where) - 1} more points' if len(where) > 1 else ''})"
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Hydra's and YAML's errors become refusals."""
     try:
-        return hydra_compose(config_name, list(overrides))
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([_first_lines(error)]) from None
     except yaml.YAMLError as error:
@@ -162,13 +223,11 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _container(composed: DictConfig) -> dict[str, Any]:
-    try:
+    with _refusing():
         missing = sorted(OmegaConf.missing_keys(composed))
         if missing:
             raise ConfigError([f"{key} is missing; give it a value, {key}=VALUE" for key in missing])
         return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise ConfigError([_first_lines(error)]) from None
 
 
 def _first_lines(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from mlpexp.data_schema import Data
-from mlpexp.refusals import ConfigError, describe
+from mlpexp.refusals import ConfigError, describe, redact
 from mlpexp.section import Neutral, Real, Section, Seed, Whole
 
 SEMANTICS = 1
@@ -247,6 +247,24 @@ class Config(Section):
         kept = {name: getattr(self, name).model_dump() for name in (*HASHED, "measurements", "seeds")}
         return {**kept, "seed": self.seed}
 
+    def command(self) -> str:
+        """The command line that trains this run alone: its groups, and the keys that differ from the defaults."""
+        words = [f"{name}={getattr(self, name).name}" for name in ("data", "initialisation", "optimizer")]
+        for section in HASHED:
+            defaults = {name: field.default for name, field in type(getattr(self, section)).model_fields.items()}
+            shown = {k: v.model_dump() if isinstance(v, Section) else v for k, v in defaults.items() if k != "name"}
+            known = dict(flatten({section: shown}))
+            own = flatten({section: getattr(self, section).model_dump(exclude={"name"})})
+            words += [f"{key}={_spelt(value)}" for key, value in own if known.get(key, ...) != value]
+        words += [f"seeds.{name}={value}" for name, value in self.seeds.model_dump().items() if value is not None]
+        return " ".join(["mlpexp train", *words, f"seed={self.seed}"])
+
+    def shown(self) -> dict[str, Any]:
+        """All keys, as they may be stored and shown: without passwords."""
+        content = self.model_dump()
+        content["tracking"]["uri"] = redact(self.tracking.uri) if self.tracking.uri else None
+        return content
+
     def flat(self) -> dict[str, object]:
         """The run's keys as flat names (`model.depth`), tracking, execution and paths left out."""
         return dict(flatten({name: getattr(self, name).model_dump() for name in (*HASHED, "seeds")})) | {
@@ -266,6 +284,13 @@ def output_and_loss(config: Config, task: str) -> tuple[str, str]:
     output = OUTPUTS[task] if config.model.output == "auto" else config.model.output
     loss = LOSSES[task] if config.training.loss == "auto" else config.training.loss
     return output, loss
+
+
+def _spelt(value: object) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelt, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

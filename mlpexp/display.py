@@ -34,6 +34,7 @@ from mlpexp.verdicts import (
 PLAIN_SECONDS = 10.0
 """Between two lines of progress where output is piped."""
 
+SCALE = "mean ± 95 % interval over {} training seeds at a fixed split (Student's t)"
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 
 
@@ -115,8 +116,18 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
     console.print(_one_point(results) if len(groups) == 1 else _many_points(groups))
     most = max(len(runs) for runs in groups.values())
     if most > 1:
-        scale = f"mean ± 95 % interval over {most} training seeds at a fixed split (Student's t)"
-        console.print(scale, style="dim", highlight=False)
+        console.print(SCALE.format(most), style="dim", highlight=False)
+
+
+def show_points(results: Sequence[Result], console: Console, show_test: bool = False) -> None:
+    """Validation scores of each point, best first; test scores only where they were asked for."""
+    groups = points(results)
+    console.print(_many_points(groups, PARTS if show_test else PARTS[:2], ranked=True))
+    most = max(len(runs) for runs in groups.values())
+    if most > 1:
+        console.print(SCALE.format(most), style="dim", highlight=False)
+    if not show_test:
+        console.print("test scores are kept for the end: --test shows them", style="dim", highlight=False)
 
 
 def _one_point(results: Sequence[Result]) -> Table:
@@ -130,16 +141,28 @@ def _one_point(results: Sequence[Result]) -> Table:
     return table
 
 
-def _many_points(groups: Mapping[str, Sequence[Result]]) -> Table:
+def _many_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str] = PARTS, ranked: bool = False) -> Table:
     everyone = [run for runs in groups.values() for run in runs]
     kind = "accuracy" if any("accuracy/train" in run.scores for run in everyone) else "loss"
     table, names = _table("point"), labels(groups)
-    for part in PARTS:
+    for part in parts:
         table.add_column(f"{kind}/\n{part}", justify="right", no_wrap=True)
     table.add_column("ended", overflow="fold")
-    for point, runs in groups.items():
-        table.add_row(names[point], *(_mean_of(runs, metric(kind, part)) for part in PARTS), status_words(runs))
+    order = list(groups)
+    if ranked:
+        sign = -1 if kind == "accuracy" else 1
+        order.sort(key=lambda point: _rank(groups[point], metric(kind, "validation"), sign))
+    for point in order:
+        runs = groups[point]
+        table.add_row(names[point], *(_mean_of(runs, metric(kind, part)) for part in parts), status_words(runs))
     return table
+
+
+def _rank(runs: Sequence[Result], name: str, sign: int) -> float:
+    """Best first; points without a score last."""
+    values = [run.scores[name] for run in runs if name in run.scores]
+    value = mean(values).value if values else math.nan
+    return math.inf if math.isnan(value) else sign * value
 
 
 def _table(first_column: str) -> Table:
@@ -171,7 +194,7 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
     console.print(Text("backpropagated signal ‖δ‖ by layer, before training (log axis)", style="bold"))
     for start in range(0, len(shown), per_row):
         row = shown[start : start + per_row]
-        width = max(10, min(40, (console.width - 8) // len(row) - 10))
+        width = max(10, min(40, (console.width - 8) // per_row - 10))
         table = Table(box=None, padding=(0, 1, 0, 0), show_footer=False)
         table.add_column("layer", justify="right", style="dim")
         for i, (point, _) in enumerate(row):

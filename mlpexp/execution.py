@@ -9,8 +9,9 @@ import struct
 import threading
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +50,10 @@ class Executor(Protocol):
         """Train the cohort; the future holds the fingerprints of its finished runs."""
         ...
 
+    def recover(self) -> None:
+        """Be ready again after a process has died."""
+        ...
+
     def shutdown(self) -> None:
         """Let go of the processes."""
         ...
@@ -77,6 +82,9 @@ class Serial:
             future.set_exception(error)
         return future
 
+    def recover(self) -> None:
+        """Nothing died but this process."""
+
     def shutdown(self) -> None:
         """Nothing to let go of."""
 
@@ -85,14 +93,30 @@ class Local:
     """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`."""
 
     def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.dead: list[Any] = []
+        self.pool = self._pool()
+
+    def _pool(self) -> Any:
         from loky.process_executor import ProcessPoolExecutor
 
-        self.pool = ProcessPoolExecutor(max_workers=workers, env=ENVIRONMENT, initializer=end_with_parent)
+        return ProcessPoolExecutor(max_workers=self.workers, env=ENVIRONMENT, initializer=end_with_parent)
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
         future: Future[list[str]] = self.pool.submit(train_cohort, task)
+        future.add_done_callback(partial(self._note_death, self.pool))
         return future
+
+    def recover(self) -> None:
+        """After a worker has died: wait until the others of its pool are gone, too, and start a new pool."""
+        if self.pool in self.dead:
+            self.pool.shutdown(wait=True, kill_workers=True)
+            self.pool = self._pool()
+
+    def _note_death(self, pool: Any, future: "Future[list[str]]") -> None:
+        if not future.cancelled() and isinstance(future.exception(), BrokenExecutor):
+            self.dead.append(pool)
 
     def shutdown(self) -> None:
         """End the workers."""
@@ -130,15 +154,22 @@ def prepare_process() -> None:
 def train_cohort(task: Task) -> list[str]:
     """Train one cohort to its end and write the folder of each run; in the process that this is called in."""
     prepare_process()
+    from mlpexp.salvage import disowned_on_error, own
+
+    configs = [validate(content) for content in task.configs]
+    own(task.folder)
+    with disowned_on_error(task.folder):
+        return _train_cohort(task, configs)
+
+
+def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.checkpoints import capture, restore
     from mlpexp.journal import Journal, read_state, write_runs
     from mlpexp.lanes import build
     from mlpexp.records import Ending, Piece
-    from mlpexp.salvage import own, settle, write_headers
+    from mlpexp.salvage import settle, write_headers
     from mlpexp.training import train
 
-    configs = [validate(content) for content in task.configs]
-    own(task.folder)
     started = time.time()
     headers = _headers(task, configs)
     write_headers(task.folder, headers)
@@ -164,7 +195,7 @@ def train_cohort(task: Task) -> list[str]:
         header["result"] |= {"started": started, "seconds": time.time() - started}
     finished = {ending.lane for ending in endings if ending.status == "finished"}
     states = {lane: state for lane, state in states.items() if lane in finished}
-    write_runs(Path(task.outputs) / "runs", journal.pieces(), endings, headers, states)
+    write_runs(Path(task.outputs) / "runs", journal.pieces, endings, headers, states)
     settle(Path(task.outputs), task.fingerprints)
     journal.discard()
     return task.fingerprints

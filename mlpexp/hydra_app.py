@@ -3,6 +3,7 @@
 Flow: command line → composition (refuses) → Hydra → run → display.
 """
 
+import argparse
 import io
 import os
 import sys
@@ -13,41 +14,70 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder
-from mlpexp.config import validate
-from mlpexp.planning import check_all
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder, loader
+from mlpexp.config import Config, validate
+from mlpexp.planning import check_all, plan
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
+OWN_FLAGS = ("--plan", "--test")
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
-def application(words: Sequence[str]) -> int:
+def application(words: Sequence[str], sweep: bool = False) -> int:
     """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
-    options = get_args_parser().parse_args(list(words))
-    name = options.config_name or CONFIG_NAME
-    shows_only = any(getattr(options, flag) for flag in SHOWS_ONLY)
-    if options.cfg is not None or not shows_only:
-        points = (
-            compose_grid(options.overrides, options.config_dir, name)
-            if options.multirun
-            else [compose(options.overrides, options.config_dir, name)]
-        )
-        if not shows_only:
-            check_all([run for point in points for run in point.runs()[:1]])
-    words = [hide_credentials(word) for word in words]
-    if shows_only:
-        shown = io.StringIO()
-        try:
-            with redirect_stdout(shown):
-                _hydra(words, lambda config: None)
-        finally:
-            print(redact(shown.getvalue()), end="")
+    own = {flag for flag in words if sweep and flag in OWN_FLAGS}
+    words = [*(["--multirun"] if sweep else []), *(hide_credentials(word) for word in words if word not in own)]
+    options = get_args_parser().parse_args(words)
+    if any(getattr(options, flag) for flag in SHOWS_ONLY):
+        if options.cfg is not None:
+            compose_all(options, [])
+        return _show_only(words)
+    points = compose_all(options, _sweeper_params(words) if options.multirun else [])
+    runs = [run for point in points for run in point.runs()]
+    check_all(runs)
+    if "--plan" in own:
+        from mlpexp.sweep import plan_lines
+
+        print("\n".join(plan_lines(plan(runs, any(point.rerun for point in points)))))
         return 0
+    if options.multirun:
+        from mlpexp.sweep import OPTIONS
+
+        OPTIONS.show_test = "--test" in own
     codes: list[int] = []
     _hydra(words, lambda config: codes.append(_job(config)))
     return max(codes, default=0)
+
+
+def compose_all(options: argparse.Namespace, params: list[str]) -> list[Config]:
+    """Every point that these options name; raises ConfigError with all that is refused."""
+    name = options.config_name or CONFIG_NAME
+    if options.multirun:
+        return [config for _, config in compose_grid([*params, *options.overrides], options.config_dir, name)]
+    return [compose(options.overrides, options.config_dir, name)]
+
+
+def _sweeper_params(words: Sequence[str]) -> list[str]:
+    """What `hydra.sweeper.params` adds to a grid, from a user's YAML file or the command line."""
+    options = get_args_parser().parse_args(list(words))
+    with loader(options.config_dir) as files:
+        config = files.load_configuration(options.config_name or CONFIG_NAME, options.overrides, RunMode.MULTIRUN)
+    params = OmegaConf.select(config, "hydra.sweeper.params")
+    return [f"{key}={value}" for key, value in (params or {}).items()]
+
+
+def _show_only(words: Sequence[str]) -> int:
+    """Help and the like: nothing trains, and no password is shown."""
+    shown = io.StringIO()
+    try:
+        with redirect_stdout(shown):
+            _hydra(words, lambda config: None)
+    finally:
+        print(redact(shown.getvalue()), end="")
+    return 0
 
 
 def hide_credentials(word: str) -> str:

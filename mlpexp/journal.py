@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -121,7 +121,7 @@ def _piece(arrays: Mapping[str, Any]) -> Piece:
 
 def write_runs(
     runs: Path,
-    pieces: Iterable[Piece],
+    pieces: Callable[[], Iterable[Piece]],
     endings: Sequence[Ending],
     headers: Sequence[Mapping[str, Any]],
     states: Mapping[int, Mapping[str, Array]],
@@ -137,7 +137,10 @@ def write_runs(
     for place in places.values():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-    _write_records(pieces, {ending.lane: ending for ending in endings}, places, headers)
+    at_once = lanes_at_once(max((ending.last_step for ending in endings), default=0), headers)
+    for first in range(0, len(endings), at_once):
+        some = {ending.lane: ending for ending in endings[first : first + at_once]}
+        _write_records(pieces(), some, places, headers)
     for ending in endings:
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
@@ -145,6 +148,14 @@ def write_runs(
             kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
             write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+
+
+def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
+    """How many records are written in one reading of the journal: their buffers and footers stay in memory till then."""
+    columns = 1 + max(len(h["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
+    groups = 1 + last_step // GROUP_ROWS
+    lane_bytes = columns * (8 * min(last_step + 1, GROUP_ROWS) + FOOTER_BYTES * groups)
+    return max(1, RECORD_BYTES // lane_bytes)
 
 
 def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
@@ -178,7 +189,7 @@ def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
     return named
 
 
-GROUP_ROWS = 4096
+GROUP_ROWS, FOOTER_BYTES, RECORD_BYTES = 4096, 1024, 256 << 20
 
 
 def row_of(named: Mapping[str, Array], bias: bool) -> Array:

@@ -48,6 +48,15 @@ class Order:
         """The facts of a config's data."""
         return self.facts[data_key(config)]
 
+    def look_for_base(self, i: int) -> None:
+        """Find out whether run i can go on from a recorded one."""
+        config = self.configs[i]
+        here = numerics(config.executor.device, STABLE_PRODUCTS)
+        base = base_of(self.outputs, config, self.fingerprints[i], self.of(config).digest, here)
+        self.bases.pop(i, None)
+        if base is not None:
+            self.bases[i] = base
+
     def epoch(self, i: int) -> int:
         """The epoch at which run i goes on; 0 for a new one."""
         return int(self.bases[i].facts["epoch"]) if i in self.bases else 0
@@ -61,10 +70,6 @@ class Order:
         training = config.training
         per_epoch = 1 if training.sampler == "full" else -(-self.size(config).examples // training.batch_size)
         return training.epochs * per_epoch + 1
-
-    def config(self, name: str) -> Config:
-        """The config of the run with that fingerprint."""
-        return self.configs[self.fingerprints.index(name)]
 
     def result(self, name: str) -> Result:
         """The run with that fingerprint, once it is recorded."""
@@ -100,10 +105,8 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
         if known:
             order.configs[i] = measuring(order.configs[i], known.measurements)
         order.to_train.append(i)
-        here = numerics(configs[i].executor.device, STABLE_PRODUCTS)
-        base = None if rerun else base_of(order.outputs, order.configs[i], name, order.of(configs[i]).digest, here)
-        if base:
-            order.bases[i] = base
+        if not rerun:
+            order.look_for_base(i)
     return order
 
 

@@ -6,7 +6,7 @@ come through here.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import psutil
@@ -17,6 +17,7 @@ from mlpexp.display import Display
 from mlpexp.execution import Executor, Progress, Task, executor
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
+from mlpexp.salvage import salvage
 
 POLL_SECONDS = 0.1
 USABLE_MEMORY = 0.6
@@ -83,39 +84,76 @@ def train_all(order: Order, display: Display, track: Track) -> list[str]:
     cohorts = group(configs, order.size, workers, memory, configs[0].executor.lanes, epochs)
     display.start(sum(map(order.updates, configs)), len(cohorts), min(workers, len(cohorts)))
     with place(configs[0].executor.name, min(workers, len(cohorts))) as where:
-        tasks = {}
+        attempts = Attempts(order, where)
         for cohort in cohorts:
-            task = _task(order, [order.to_train[i] for i in cohort])
-            tasks[where.submit(task)] = task
-        return list(_watch(order, tasks, display, track))
+            attempts.start([order.to_train[i] for i in cohort])
+        return list(_watch(attempts, display, track))
 
 
-def _watch(order: Order, tasks: dict["Future[list[str]]", Task], display: Display, track: Track) -> Iterator[str]:
-    """Follow the cohorts until all have ended; yields a line for each that failed."""
-    open_tasks = set(tasks)
-    steps: dict[str, int] = {}
-    while open_tasks:
-        ended, open_tasks = wait(open_tasks, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for future in open_tasks:
-            steps[tasks[future].number] = Progress.read(tasks[future].folder)
+class Attempts:
+    """The cohorts under way. One that fails is tried again in halves, so that a poisonous run fails alone."""
+
+    def __init__(self, order: Order, where: Executor) -> None:
+        self.order, self.where = order, where
+        self.open: dict[Future[list[str]], tuple[Task, list[int], bool]] = {}
+
+    def start(self, positions: list[int], again: bool = False) -> None:
+        """Submit a cohort of the order's runs."""
+        task = _task(self.order, positions)
+        self.open[self.where.submit(task)] = task, positions, again
+
+    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
+        """Start a failed cohort again; False where it was a single run that has had its chance.
+
+        A run alone gets a second one where a process died: it may have been another run's fault.
+        """
+        died = isinstance(error, BrokenExecutor)
+        if len(positions) == 1 and (again or not died):
+            return False
+        if died:
+            self.where.recover()
+        salvage(self.order.outputs)
+        alike: dict[int, list[int]] = {}
+        for i in positions:
+            self.order.look_for_base(i)
+            alike.setdefault(self.order.epoch(i), []).append(i)
+        for same in alike.values():
+            middle = (len(same) + 1) // 2
+            for half in (same[:middle], same[middle:]):
+                if half:
+                    self.start(half, again=len(positions) == 1)
+        return True
+
+
+def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
+    """Follow the cohorts until all have ended; yields a line for each run that failed for good."""
+    order, done = attempts.order, 0
+    while attempts.open:
+        ended, under_way = wait(attempts.open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in ended:
-            task = tasks[future]
-            steps[task.number] = len(task.configs) * order.updates(order.config(task.fingerprints[0]))
+            task, positions, again = attempts.open.pop(future)
             error = future.exception()
             if error is None:
-                display.finished(len(task.configs))
+                done += sum(order.updates(order.configs[i]) for i in positions)
+                display.finished(len(positions))
                 track([order.result(name) for name in task.fingerprints])
+            elif attempts.retry(positions, error, again):
+                display.failed(f"{len(positions)} runs are tried again: {_reason(error)}")
             else:
-                line = _failure(task, error)
+                config = order.configs[positions[0]]
+                line = f"{task.fingerprints[0]} failed: {_reason(error)}; alone: {config.command()}"
                 display.failed(line)
                 yield line
-        display.progress(sum(steps.values()))
+        display.progress(
+            done
+            + sum(Progress.read(attempts.open[future][0].folder) for future in under_way if future in attempts.open)
+        )
 
 
-def _failure(task: Task, error: BaseException) -> str:
-    reason = (f"{type(error).__name__}: {error}".strip().splitlines() or ["?"])[0]
-    more = f" and {len(task.fingerprints) - 1} more" if len(task.fingerprints) > 1 else ""
-    return f"{task.fingerprints[0]}{more} failed: {reason}"
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenExecutor):
+        return "a worker process died (killed, or out of memory)"
+    return (f"{type(error).__name__}: {error}".strip().splitlines() or ["?"])[0]
 
 
 def _task(order: Order, positions: Sequence[int]) -> Task:

@@ -6,12 +6,14 @@ Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrup
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from mlpexp.config import Config
 from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically, write_runs
@@ -29,6 +31,16 @@ def own(folder: Path) -> None:
     write_atomically(folder / OWNER, json_bytes(owner))
 
 
+@contextmanager
+def disowned_on_error(folder: Path) -> Iterator[None]:
+    """Give a cohort up where training it fails: its last checkpoint may be salvaged at once."""
+    try:
+        yield
+    except BaseException:
+        (folder / OWNER).unlink(missing_ok=True)
+        raise
+
+
 def is_owned(folder: Path) -> bool:
     """Whether the process that trains this cohort is alive; those of another machine are taken to be."""
     try:
@@ -38,7 +50,10 @@ def is_owned(folder: Path) -> bool:
     if owner["host"] != os.uname().nodename:
         return True
     try:
-        started = float(psutil.Process(owner["pid"]).create_time())
+        process = psutil.Process(owner["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        started = float(process.create_time())
     except psutil.Error:
         return False
     return abs(started - float(owner["started"])) < 1
@@ -60,8 +75,15 @@ def salvage(outputs: Path) -> int:
 
 def _salvage_cohort(folder: Path, target: Path) -> int:
     """A folder for each lane of the last checkpoint: rows up to it, weights and state."""
-    if not (folder / CHECKPOINT).exists() or not (folder / HEADERS).exists():
+    if not (folder / CHECKPOINT).exists():
         return 0
+    try:
+        return _rescue(folder, target)
+    except (JournalError, SafetensorError, OSError, ValueError, KeyError):
+        return 0  # damaged: the runs begin anew
+
+
+def _rescue(folder: Path, target: Path) -> int:
     headers = json.loads((folder / HEADERS).read_text())["headers"]
     states: dict[int, dict[str, Array]] = {}
     with safe_open(folder / CHECKPOINT, framework="numpy") as content:
@@ -77,10 +99,7 @@ def _salvage_cohort(folder: Path, target: Path) -> int:
     for header in headers:
         header["normalisation"] = {}
         header["result"] |= {"epoch": epoch}
-    try:
-        write_runs(target, Journal(folder).pieces(), endings, headers, states)
-    except JournalError:
-        return 0  # a damaged segment: the runs begin anew
+    write_runs(target, Journal(folder).pieces, endings, headers, states)
     return len(endings)
 
 
@@ -106,9 +125,18 @@ def base_of(outputs: Path, config: Config, name: str, data_digest: str, numerics
     candidates = [outputs / "interrupted" / name]
     stem = outputs / "stems" / config.stem()
     candidates += [outputs / "runs" / file.name.partition("-")[2] for file in stem.iterdir()] if stem.is_dir() else []
-    found = [Result(folder) for folder in candidates if (folder / CHECKPOINT).exists()]
+    found = [Result(folder) for folder in candidates if _is_whole(folder / CHECKPOINT)]
     fit = [result for result in found if _fits(result, config, data_digest, numerics)]
     return max(fit, key=lambda result: int(result.facts["epoch"]), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there, and as long as its header says."""
+    try:
+        with safe_open(checkpoint, framework="numpy"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def _fits(result: Result, config: Config, data_digest: str, numerics: dict[str, str]) -> bool:

@@ -1,11 +1,11 @@
-"""Slow twins: the same quantities another way. Autograd, torch.nn and torch.optim, one lane, one example, one number."""
+"""Slow twins, which go another way: autograd, torch.nn and torch.optim; one lane, one example, one number at a time."""
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -58,7 +58,9 @@ def combinations(outputs: int = 3) -> list[tuple[str, str]]:
 
 def is_valid(loss: str, output_name: str, outputs: int) -> bool:
     """Cross-entropy needs probabilities, softmax needs several outputs."""
-    return not (loss == "cross_entropy" and output_name == "identity") and not (output_name == "softmax" and outputs < 2)
+    return not (loss == "cross_entropy" and output_name == "identity") and not (
+        output_name == "softmax" and outputs < 2
+    )
 
 
 def draw_targets(loss: str, output_name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -133,32 +135,33 @@ class Perceptron(nn.Module):
         super().__init__()
         weights, biases = unpack(layout, row)
         self.sigma = sigma
-        self.layers = nn.ModuleList()
-        for l, weight in enumerate(weights):
-            linear = nn.Linear(*weight.shape, bias=layout.bias, dtype=row.dtype)
-            with torch.no_grad():
+        self.linears = [nn.Linear(w.shape[0], w.shape[1], bias=layout.bias, dtype=row.dtype) for w in weights]
+        self.layers = nn.ModuleList(self.linears)
+        with torch.no_grad():
+            for linear, weight in zip(self.linears, weights, strict=True):
                 linear.weight.copy_(weight.T)
-                if layout.bias:
-                    linear.bias.copy_(biases[l])
-            self.layers.append(linear)
+            for linear, bias in zip(self.linears, biases, strict=layout.bias):
+                linear.bias.copy_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """z_L."""
-        for layer in self.layers[:-1]:
-            x = self.sigma(layer(x))
-        last: Tensor = self.layers[-1](x)
+        for linear in self.linears[:-1]:
+            x = self.sigma(linear(x))
+        last: Tensor = self.linears[-1](x)
         return last
+
+    def biases(self) -> list[nn.Parameter]:
+        """b_l of each layer, if there are any."""
+        return [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
 
     def row(self) -> Tensor:
         """Θ as it is now."""
-        with torch.no_grad():
-            return pack([layer.weight.T for layer in self.layers], [layer.bias for layer in self.layers if layer.bias is not None])
+        return pack([linear.weight.detach().T for linear in self.linears], [bias.detach() for bias in self.biases()])
 
     def groups(self, l2: float) -> list[dict[str, Any]]:
         """Parameter groups for torch.optim: weights decay, biases are free."""
-        weights = [layer.weight for layer in self.layers]
-        biases = [layer.bias for layer in self.layers if layer.bias is not None]
-        return [{"params": weights, "weight_decay": l2}, {"params": biases, "weight_decay": 0.0}]
+        weights = [linear.weight for linear in self.linears]
+        return [{"params": weights, "weight_decay": l2}, {"params": self.biases(), "weight_decay": 0.0}]
 
 
 def scalar_adam(
@@ -281,11 +284,10 @@ def trained(configs: Sequence[Config]) -> list[History]:
     return [found[lane] for lane in range(len(configs))]
 
 
-@lru_cache(maxsize=None)
+@cache
 def composed(*overrides: str) -> Config:
     """A config as the command line would make it, tracked nowhere."""
     return compose(["tracking=none", *overrides])
-
 
 
 def batches_of(plan: Plan, lanes: Lanes, epoch: int, lane: int = 0) -> list[np.ndarray]:

@@ -97,6 +97,32 @@ def test_long_records_go_to_disk_in_pieces(tmp_path: Path, monkeypatch: pytest.M
     assert [int(p.steps[0]) for p in book.pieces()] == list(range(0, 200, 10))
 
 
+PEAK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from mlpexp.journal import Journal, write_runs
+from test_journal import ending, header, piece
+steps = int(sys.argv[2])
+book = Journal(Path(sys.argv[1]) / "book")
+for start in range(0, steps, 500):
+    book.append(piece(range(start, start + 500), [0, 1], layers=24))
+write_runs(Path(sys.argv[1]) / "runs", book.pieces(), [ending(lane, steps - 1) for lane in (0, 1)], [header(0), header(1)], {})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_peak_memory_does_not_grow_with_the_length_of_records(tmp_path: Path) -> None:
+    def peak(steps: int) -> float:
+        (tmp_path / str(steps)).mkdir()
+        words = [str(tmp_path / str(steps)), str(steps), str(Path(__file__).parent)]
+        done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    grown = 2 * 70_000 * 2 * 24 * 8 / 2**20  # MB that the longer records have more
+    assert peak(80_000) - peak(10_000) < grown / 4
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_segment_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     book = Journal(tmp_path / "book")

@@ -31,8 +31,8 @@ def descent(lanes: slice = slice(None)) -> GradientDescent:
 
 
 def adam(inside: bool, lanes: slice = slice(None), epsilon: list[float] = EPSILON) -> Adam:
-    values = (RATES, BETA1, BETA2, epsilon)
-    return Adam(*(column(v[lanes]) for v in values), inside=inside)
+    rate, beta1, beta2, floor = (column(v[lanes]) for v in (RATES, BETA1, BETA2, epsilon))
+    return Adam(rate, beta1, beta2, floor, inside=inside)
 
 
 RULES: dict[str, Callable[..., Rule]] = {
@@ -109,9 +109,9 @@ def test_the_placements_agree_where_the_floor_decides_alone() -> None:
     """β₂ = 0 and a gradient that has just vanished: V̂ = 0, M̂ is not, so both divide by ε."""
     given = torch.zeros(3, R, P, dtype=torch.float64)
     given[0] = 1.0
-    columns = [column([v] * R) for v in (0.1, 0.9, 0.0)]
-    outside = updates(Adam(*columns, column(EPSILON), inside=False), given)
-    inside = updates(Adam(*columns, column([e * e for e in EPSILON]), inside=True), given)
+    rate, beta1, beta2 = (column([value] * R) for value in (0.1, 0.9, 0.0))
+    outside = updates(Adam(rate, beta1, beta2, column(EPSILON), inside=False), given)
+    inside = updates(Adam(rate, beta1, beta2, column([e * e for e in EPSILON]), inside=True), given)
     assert bool((outside[1:].abs() > 1).all())
     torch.testing.assert_close(outside[1:], inside[1:], rtol=1e-12, atol=0)
 

@@ -30,7 +30,7 @@ def test_batches_are_rows_as_many_as_promised_and_a_pure_function(
     again = epoch_batches(sampler, seed, epoch, examples, batch_size)
     assert len(batches) == updates_per_epoch(examples, batch_size, sampler)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-    assert all(0 <= rows.min() and rows.max() < examples and rows.dtype == np.int64 for rows in batches)
+    assert all(rows.min() >= 0 and rows.max() < examples and rows.dtype == np.int64 for rows in batches)
     assert all(len(np.unique(rows)) == len(rows) for rows in batches)
     assert np.array_equal(first_batch(sampler, seed, epoch, examples, batch_size), batches[0])
 

@@ -47,9 +47,10 @@ class Twin:
                 optimizer.zero_grad()
                 z = self.network(self.examples.features[rows])
                 loss = reference.example_losses(self.loss, self.output, z, self.targets[rows]).mean()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 self.losses.append(float(loss.detach()))
-                self.gradient_norms.append([float(layer.weight.grad.norm()) for layer in self.network.layers])
+                gradients = [linear.weight.grad for linear in self.network.linears]
+                self.gradient_norms.append([float(g.norm()) for g in gradients if g is not None])
                 optimizer.step()
 
 

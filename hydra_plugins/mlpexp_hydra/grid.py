@@ -1,0 +1,53 @@
+"""A launcher that takes a whole multirun as one order, and a grid sweeper that does not compose each job twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class CohortLauncherConf:
+    """hydra/launcher=cohorts."""
+
+    _target_: str = "hydra_plugins.mlpexp_hydra.grid.CohortLauncher"
+
+
+@dataclass
+class GridSweeperConf:
+    """hydra/sweeper=grid; `params` are overrides of every sweep, as in Hydra's basic sweeper."""
+
+    _target_: str = "hydra_plugins.mlpexp_hydra.grid.GridSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = field(default=None)
+
+
+class CohortLauncher(Launcher):
+    """Hands all jobs of a batch to mlpexp at once: it groups, trains and returns them in order."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what launch needs; the task function is not called, mlpexp's own path trains."""
+        self.context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """One JobReturn a job, in order; its value is the mean validation score of the point."""
+        from mlpexp.sweep import launch
+
+        return launch(self.context.config_loader, self.config, job_overrides, initial_job_idx)
+
+
+class GridSweeper(BasicSweeper):
+    """The grid of all values; points are checked by mlpexp, all at once."""
+
+    def validate_batch_is_legal(self, batch: Any) -> None:
+        """Done before Hydra was called, in milliseconds a point."""
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="cohorts", node=CohortLauncherConf, provider="mlpexp")
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="mlpexp")

@@ -1,0 +1,82 @@
+"""Where cohorts train: an environment set before torch, progress that anyone may read, one future a cohort."""
+
+import os
+from pathlib import Path
+
+import pytest
+from runs_fixtures import composed
+
+from mlpexp.execution import ENVIRONMENT, Local, Progress, Serial, Task, executor, train_cohort
+from mlpexp.planning import plan
+from mlpexp.results import Result
+
+
+def task(outputs: Path, data_digest: str | None = None) -> Task:
+    order = plan([composed(f"outputs={outputs}")])
+    (config,) = order.configs
+    digest = data_digest or order.of(config).digest
+    return Task([config.record()], order.fingerprints, digest, str(outputs), bases=[None])
+
+
+def test_training_in_a_process_that_loaded_torch_too_early_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MKL_CBWR")
+    with pytest.raises(RuntimeError, match=r"MKL_CBWR=AUTO,STRICT.* or use executor=local"):
+        executor("serial", 1)
+
+
+def test_a_serial_future_is_done_at_once_and_names_the_runs(tmp_path: Path) -> None:
+    order = task(tmp_path)
+    future = Serial().submit(order)
+    assert future.done()
+    assert future.result() == order.fingerprints
+    assert Result(tmp_path / "runs" / order.fingerprints[0]).status == "finished"
+    assert list((tmp_path / "cohorts").iterdir()) == []
+
+
+def test_data_that_changed_since_they_were_planned_are_refused(tmp_path: Path) -> None:
+    future = Serial().submit(task(tmp_path, data_digest="0" * 64))
+    assert "data digits has changed since this command began" in str(future.exception())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_attempts_at_one_cohort_have_folders_of_their_own(tmp_path: Path) -> None:
+    assert task(tmp_path).folder != task(tmp_path).folder
+
+
+def environment_of_a_worker() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+def test_workers_start_with_the_environment_that_stable_products_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MKL_CBWR")
+    local = Local(1)
+    try:
+        assert local.pool.submit(environment_of_a_worker).result() == ENVIRONMENT
+    finally:
+        local.shutdown()
+
+
+def test_progress_counts_up_and_is_zero_before_a_cohort_begins(tmp_path: Path) -> None:
+    assert Progress.read(tmp_path) == 0
+    progress = Progress(tmp_path)
+    for more in (5, 2**40):
+        progress.add(more)
+    assert Progress.read(tmp_path) == 5 + 2**40
+    (tmp_path / "progress").write_bytes(b"half")
+    assert Progress.read(tmp_path) == 0
+
+
+def test_what_a_run_folder_says(tmp_path: Path) -> None:
+    train_cohort(task(tmp_path))
+    (folder,) = (tmp_path / "runs").iterdir()
+    facts = Result(folder).facts
+    assert facts["widths"] == [64, 8, 10]
+    assert facts["parameters"] == 65 * 8 + 9 * 10
+    assert facts["data"]["examples"] == {"train": 1077, "validation": 360, "test": 360}
+    assert (facts["output"], facts["loss"], facts["lanes"]) == ("softmax", "cross_entropy", 1)
+    assert facts["numerics"]["products"] == "MKL_CBWR=AUTO,STRICT"
+    assert {file.name for file in folder.iterdir()} >= {
+        "config.yaml", "result.json", "record.parquet", "best.safetensors", "final.safetensors", "environment.json",
+    }  # fmt: skip
