@@ -46,6 +46,7 @@ class Display:
         self.runs, self.to_train = runs, to_train
         self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
         self.bar: Progress | None = None
+        self.waited_for = "writing to MLflow"
 
     def __enter__(self) -> Self:
         known = self.runs - self.to_train
@@ -104,6 +105,9 @@ class Display:
         """Training is over, something else goes on."""
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=what, speed="")
+        elif what != self.waited_for:
+            self.waited_for = what
+            self.note(what)
 
     def note(self, text: str) -> None:
         """One line for the reader."""
@@ -244,13 +248,14 @@ def show_data_list() -> None:
     from mlpexp.data.catalogue import catalogue_rows
 
     console = Console()
-    table = _table("data")
-    for name in ("task", "rows", "features", "classes", "licence", "source"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("data", "task", "rows", "features", "classes"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("source, licence", overflow="fold")
     for entry in catalogue_rows():
-        style = None if entry.installed else "dim"
-        row = (entry.name, entry.task, entry.rows, entry.features, entry.classes, entry.licence, entry.source)
-        table.add_row(*row, style=style)
+        origin = f"{entry.source}, {entry.licence}"
+        row = (entry.name, entry.task, entry.rows, entry.features, entry.classes, origin)
+        table.add_row(*row, style=None if entry.installed else "dim")
     console.print(table)
     for entry in catalogue_rows():
         if not entry.installed:

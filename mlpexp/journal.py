@@ -151,7 +151,7 @@ def write_runs(
 
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
-    """How many records are written in one reading of the journal: their buffers and footers stay in memory till then."""
+    """How many records are written in one reading of the journal: their buffers and footers stay in memory."""
     columns = 1 + max(len(h["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
     groups = 1 + last_step // GROUP_ROWS
     lane_bytes = columns * (8 * min(last_step + 1, GROUP_ROWS) + FOOTER_BYTES * groups)

@@ -3,6 +3,7 @@
 Flow: config → **planning** → run.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ class Order:
     to_train: list[int] = field(default_factory=list)
     bases: dict[int, Result] = field(default_factory=dict)
     """Recorded runs that some of those to train go on from: interrupted ones, or shorter ones."""
+    made_at: float = field(default_factory=time.time)
     elsewhere: list[str] = field(default_factory=list)
     """Fingerprints of recorded runs that are taken as they are, but were trained under other numerics."""
 
@@ -74,6 +76,11 @@ class Order:
     def result(self, name: str) -> Result:
         """The run with that fingerprint, once it is recorded."""
         return Result(self.outputs / "runs" / name)
+
+    def is_recorded_since(self, name: str) -> bool:
+        """Whether a run was recorded, by another process, after this order was made."""
+        file = self.result(name).folder / "result.json"
+        return file.exists() and file.stat().st_mtime > self.made_at
 
     def results(self) -> list[Result]:
         """The runs in their order, once they are recorded."""

@@ -4,6 +4,7 @@ Flow: planning → **run** → cohorts → execution → run folders → (tracki
 come through here.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
@@ -15,11 +16,12 @@ from mlpexp.cohorts import group
 from mlpexp.config import Config
 from mlpexp.display import Display
 from mlpexp.execution import Executor, Progress, Task, executor
+from mlpexp.leases import Leases
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
 from mlpexp.salvage import salvage
 
-POLL_SECONDS = 0.1
+POLL_SECONDS, WAIT_SECONDS = 0.1, 0.5
 USABLE_MEMORY = 0.6
 
 Track = Callable[[list[Result]], None]
@@ -57,8 +59,9 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
 
 def execute(order: Order, quiet: bool = False) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed."""
+    wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
-    with Display(len(set(order.fingerprints)), len(order.to_train), quiet) as display, tracker(order, display) as track:
+    with Display(len(wanted), len(order.to_train), quiet) as display, tracker(order, display) as track:
         if order.elsewhere:
             display.note(
                 f"{len(order.elsewhere)} of them were trained with another torch, processor or device: their bits may "
@@ -68,11 +71,34 @@ def execute(order: Order, quiet: bool = False) -> list[Result]:
             display.note(f"{len(order.bases)} runs go on from where they were interrupted, or from a shorter one")
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
-            failures = train_all(order, display, track)
-        track([one for one in dict.fromkeys(order.results()) if one.fingerprint not in fresh])
+            failures = train_with_leases(order, display, track)
+        track([order.result(name) for name in wanted if name not in fresh])
     if failures:
         raise RunError("\n".join(failures))
     return order.results()
+
+
+def train_with_leases(order: Order, display: Display, track: Track) -> list[str]:
+    """Train the open runs that no other process trains, then wait for the others. Returns what failed."""
+    failures: list[str] = []
+    position = {order.fingerprints[i]: i for i in order.to_train}
+    with Leases(order.outputs) as leases:
+        while position:
+            mine = leases.take(position)
+            recorded = [name for name in position if order.is_recorded_since(name)]
+            mine = [name for name in mine if name not in recorded]
+            if recorded:
+                display.finished(len(recorded))
+                track([order.result(name) for name in recorded])
+            if mine:
+                order.to_train = [position[name] for name in mine]
+                failures += train_all(order, display, track)
+            elif not recorded:
+                display.waiting(f"waiting for {len(position)} runs that another process trains")
+                time.sleep(WAIT_SECONDS)
+            leases.release([*mine, *recorded])
+            position = {name: i for name, i in position.items() if name not in {*mine, *recorded}}
+    return failures
 
 
 def train_all(order: Order, display: Display, track: Track) -> list[str]:

@@ -4,19 +4,18 @@ Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrup
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from mlpexp.config import Config
 from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically, write_runs
+from mlpexp.leases import identity, is_alive
 from mlpexp.records import Array, Ending
 from mlpexp.results import Result
 
@@ -26,9 +25,7 @@ OWNER, HEADERS = "owner.json", "headers.json"
 def own(folder: Path) -> None:
     """Say that this process trains the cohort of this folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = psutil.Process()
-    owner = {"host": os.uname().nodename, "pid": process.pid, "started": process.create_time()}
-    write_atomically(folder / OWNER, json_bytes(owner))
+    write_atomically(folder / OWNER, json_bytes(identity()))
 
 
 @contextmanager
@@ -47,16 +44,7 @@ def is_owned(folder: Path) -> bool:
         owner = json.loads((folder / OWNER).read_text())
     except (OSError, ValueError):
         return False
-    if owner["host"] != os.uname().nodename:
-        return True
-    try:
-        process = psutil.Process(owner["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        started = float(process.create_time())
-    except psutil.Error:
-        return False
-    return abs(started - float(owner["started"])) < 1
+    return is_alive(owner) is not False
 
 
 def salvage(outputs: Path) -> int:

@@ -28,7 +28,7 @@ def shown(*results: Result) -> str:
 
 def tables(text: str) -> list[str]:
     """Lines of tables; sentences may be longer, the terminal wraps them."""
-    return [line for line in text.splitlines() if "receives" not in line]
+    return [line for line in text.splitlines() if "receive" not in line]
 
 
 DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20")

@@ -143,9 +143,21 @@ def test_restored_weights_are_the_best_and_they_are_scored() -> None:
     assert shorter.ending.final.tobytes() == best.ending.best.tobytes()
 
 
+def test_the_best_step_is_the_first_of_the_lowest_validation_losses() -> None:
+    """Also where it is best by little."""
+    margins = []
+    for history in trained([stopping(1000, seed, f"optimizer.learning_rate={0.002 * 1.5**seed}") for seed in range(8)]):
+        losses = [values["loss/validation"] for values in history.evaluations.values()]
+        assert history.ending.best_step == list(history.evaluations)[int(np.argmin(losses))]
+        margins += [np.partition(losses, 1)[1] - min(losses)]
+    assert min(margins) < 1e-3
+
+
 def test_without_a_validation_part_nothing_stops_and_the_end_is_scored() -> None:
     history = alone(wine("data.split.validation=0", "training.restore=final"))
     assert history.ending.status == "finished"
+    assert history.ending.best_step == history.ending.last_step
+    assert history.ending.best.tobytes() == history.ending.final.tobytes()
     assert sorted(history.ending.scores) == sorted(
         ["loss/train", "accuracy/train", "loss/test", "accuracy/test", "gap/loss", "gap/accuracy"]
     )

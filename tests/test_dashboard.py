@@ -1,0 +1,116 @@
+"""`mlpexp ui`: MLflow's server on loopback, until Ctrl-C, and nothing of it left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlpexp.config import Tracking
+from mlpexp.dashboard import command, environment, free_port
+from mlpexp.tracking import open_store
+
+
+class Server:
+    """The command, and where it listens."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.port = free_port()
+        words = [sys.executable, "-m", "mlpexp", "ui", "--outputs", str(outputs), "--port", str(self.port)]
+        quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+        self.process = subprocess.Popen(words, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.wait()
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                self.get("/health")
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return
+        raise AssertionError(f"the dashboard did not start: {self.process.poll()}")
+
+    def get(self, path: str, host: str | None = None) -> tuple[int, str]:
+        request = urllib.request.Request(self.address + path, headers={"Host": host} if host else {})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+
+    def family(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    outputs = tmp_path_factory.mktemp("dashboard")
+    open_store(Tracking(), outputs)
+    server = Server(outputs)
+    yield server
+    if server.process.poll() is None:
+        for process in server.family()[::-1]:
+            process.kill()
+        server.process.wait()
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+
+
+def test_it_answers_on_loopback_alone(server: Server) -> None:
+    assert server.get("/health") == (200, "OK")
+    status, page = server.get("/")
+    assert status == 200
+    assert "<html" in page.lower()
+    listening = [
+        connection.laddr.ip
+        for process in server.family()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_it_knows_the_experiments(server: Server) -> None:
+    request = urllib.request.Request(
+        f"{server.address}/api/2.0/mlflow/experiments/search",
+        data=b'{"max_results": 10}',
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert '"mlpexp"' in answer.read().decode()
+
+
+@pytest.mark.parametrize("host", ["evil.com", "10.evil.com", "127.0.0.1.evil.com"])
+def test_another_hosts_name_is_refused(server: Server, host: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.get("/api/2.0/mlflow/experiments/search?max_results=1", host=host)
+    with refused.value:
+        assert refused.value.code == 403
+
+
+def test_ctrl_c_ends_it_with_zero_and_leaves_no_process(server: Server) -> None:
+    family = server.family()
+    assert len(family) >= 2
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=30) == 0
+    assert server.process.stdout is not None
+    said = server.process.stdout.read()
+    assert f"dashboard: {server.address}/#/experiments?workflowType=machine_learning" in said
+    assert "Traceback" not in said
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_the_server_is_private_and_quiet() -> None:
+    words = command(Path("/somewhere/mlflow.db"), 5000)
+    assert words[words.index("--allowed-hosts") + 1] == "127.0.0.1:5000,localhost:5000"
+    assert words[words.index("--workers") + 1] == "1"
+    assert environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,257 @@
+"""Run folders → MLflow on SQLite: what a person sees there, and that showing twice writes once."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from runs_fixtures import SMALL, command, composed, trained
+
+from mlpexp.config import Config, Tracking
+from mlpexp.figures import illustrate
+from mlpexp.records import layer_of
+from mlpexp.results import Result
+from mlpexp.runner import run
+from mlpexp.tracking import MOST_POINTS, _metrics, open_store, show_runs, store_uri
+
+DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20")
+
+
+def shown_in(outputs: Path, experiment: str = "mlpexp") -> dict[str, Run]:
+    """Runs in a store, by name."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert len({shown.info.run_name for shown in runs}) == len(runs)
+    return {str(shown.info.run_name): shown for shown in runs}
+
+
+def history(outputs: Path, shown: Run) -> dict[str, list[tuple[int, float]]]:
+    """Every point of every metric of a run."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
+    return {
+        key: [(m.step, m.value) for m in client.get_metric_history(shown.info.run_id, key)] for key in shown.data.metrics
+    }
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three runs, one of which diverged."""
+    folder = tmp_path_factory.mktemp("tracked")
+    common = ("tracking=mlflow", "tracking.experiment=a study", f"outputs={folder}", "model.depth=3")
+    run([composed("replicates=2", *common), composed(*DIVERGED, *common)], quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(outputs: Path) -> tuple[Run, Result]:
+    """One of the finished runs: as shown, and its record."""
+    shown = shown_in(outputs, "a study")["relu-d3-w8-he-adam-s1"]
+    return shown, Result(outputs / "runs" / shown.data.tags["mlpexp.fingerprint"])
+
+
+def test_runs_are_flat_and_named_by_what_varies(outputs: Path) -> None:
+    runs = shown_in(outputs, "a study")
+    assert set(runs) == {"relu-d3-w8-he-adam-s0", "relu-d3-w8-he-adam-s1", "relu-d3-w8-he-gradient_descent-s0"}
+    assert not any("mlflow.parentRunId" in shown.data.tags for shown in runs.values())
+    assert {shown.info.status for shown in runs.values()} == {"FINISHED"}
+
+
+def test_tags_tell_fingerprint_point_status_and_signal(outputs: Path, finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    tags = shown.data.tags
+    assert tags["mlpexp.fingerprint"] == result.fingerprint
+    assert tags["mlpexp.status"] == "finished"
+    assert tags["mlpexp.point"] == result.config.point()
+    assert tags["mlpexp.folder"] == str(result.folder)
+    assert "of the signal of layer 3" in tags["mlpexp.signal"]
+    assert "| accuracy/test |" in tags["mlflow.note.content"]
+    points = Counter(other.data.tags["mlpexp.point"] for other in shown_in(outputs, "a study").values())
+    assert sorted(points.values()) == [1, 2]
+
+
+def test_params_are_the_flat_config(finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    flat = {key: str(value) for key, value in result.config.flat().items() if value is not None}
+    assert shown.data.params == flat
+    assert {"model.depth", "optimizer.learning_rate", "data.split.seed", "seed"} <= set(flat)
+
+
+def test_curves_are_those_of_the_record(outputs: Path, finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    points = history(outputs, shown)
+    assert sum(map(len, points.values())) <= MOST_POINTS == 600
+    for name in ("loss/batch", "loss/train", "accuracy/validation"):
+        assert points[name]
+        for step, value in points[name]:
+            assert value == pytest.approx(float(result.record[name][step]), rel=1e-12)
+    for name, score in result.scores.items():
+        if name.startswith("gap") or name.endswith("test"):
+            assert points[name] == [(34, pytest.approx(score))]
+
+
+def test_layers_come_at_log_spaced_steps_zero_padded(outputs: Path, finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    points = history(outputs, shown)
+    layers = [name for name in points if layer_of(name)]
+    assert sorted(layers) == [f"{q}/layer_0{l}" for q in ("delta_norm", "gradient_norm") for l in (1, 2, 3)]
+    steps = [step for step, _ in points["delta_norm/layer_01"]]
+    assert (steps[0], steps[-1]) == (0, 34)
+    assert len(steps) <= 20
+    gaps = np.diff(steps)
+    assert all(later >= earlier for earlier, later in zip(gaps, gaps[1:-1], strict=False))
+    for step, value in points["delta_norm/layer_02"]:
+        assert value == pytest.approx(float(result.record["delta_norm"][step, 1]), rel=1e-12)
+
+
+def test_a_profile_is_one_metric_whose_step_is_the_layer(outputs: Path, finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    points = history(outputs, shown)
+    for moment, row in (("start", 0), ("end", -1)):
+        steps, values = zip(*points[f"profile/delta_norm_{moment}"], strict=True)
+        assert steps == (1, 2, 3)
+        assert values == pytest.approx(result.record["delta_norm"][row].tolist(), rel=1e-12)
+
+
+def test_the_data_set_is_named_with_its_digest(finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    (used,) = shown.inputs.dataset_inputs
+    assert used.dataset.name == "digits"
+    assert result.facts["data"]["digest"].startswith(used.dataset.digest)
+    assert json.loads(used.dataset.profile)["train_examples"] == 1077
+
+
+def test_artifacts_are_copies_with_a_picture(outputs: Path, finished: tuple[Run, Result]) -> None:
+    shown, result = finished
+    client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
+    names = {artifact.path for artifact in client.list_artifacts(shown.info.run_id)}
+    assert names == {"config.yaml", "environment.json", "result.json", "gradient_profile.png"}
+    copy = Path(client.download_artifacts(shown.info.run_id, "config.yaml"))
+    assert copy.read_bytes() == (result.folder / "config.yaml").read_bytes()
+
+
+def test_a_diverged_run_is_told_by_tags_and_has_no_infinite_metric(outputs: Path) -> None:
+    shown = shown_in(outputs, "a study")["relu-d3-w8-he-gradient_descent-s0"]
+    result = Result(outputs / "runs" / shown.data.tags["mlpexp.fingerprint"])
+    assert not np.isfinite(result.record["loss/batch"]).all()
+    assert shown.data.tags["mlpexp.status"] == "diverged"
+    assert shown.data.tags["mlpexp.diverged_at_step"] == str(result.facts["diverged_at_step"])
+    values = [value for points in history(outputs, shown).values() for _, value in points]
+    assert values
+    assert max(map(abs, values)) < 1e300
+
+
+def test_showing_twice_writes_once(outputs: Path) -> None:
+    before = shown_in(outputs, "a study")
+    points = {name: history(outputs, shown) for name, shown in before.items()}
+    show_runs([Result(f) for f in sorted((outputs / "runs").iterdir())], Tracking(experiment="a study"), outputs)
+    after = shown_in(outputs, "a study")
+    assert {name: shown.info.run_id for name, shown in after.items()} == {n: s.info.run_id for n, s in before.items()}
+    assert {name: history(outputs, shown) for name, shown in after.items()} == points
+
+
+def test_a_half_written_run_is_written_again_and_one_trained_again_replaces_its_old_self(tmp_path: Path) -> None:
+    config = composed("tracking=mlflow", f"outputs={tmp_path}", "measurements=none")
+    (result,) = run(config, quiet=True)
+    (first,) = shown_in(tmp_path).values()
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.delete_tag(first.info.run_id, "mlpexp.tracked")
+    run(config, quiet=True)
+    (second,) = shown_in(tmp_path).values()
+    assert second.info.run_id != first.info.run_id
+    run(config, rerun=True, quiet=True)
+    (third,) = shown_in(tmp_path).values()
+    assert third.info.run_id != second.info.run_id
+    assert third.data.tags["mlpexp.fingerprint"] == result.fingerprint
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [("model.depth=100", "training.epochs=1"), ("model.depth=16", "training.epochs=60"), ("model.depth=1", "training.epochs=60")],
+)
+def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) -> None:
+    (result,) = trained(*overrides, "model.width=4", "training.batch_size=256")
+    metrics = _metrics(result)
+    assert len(metrics) <= MOST_POINTS
+    assert {metric.key for metric in metrics} >= {"loss/train", "profile/delta_norm_start", "accuracy/test"}
+    assert len({(metric.key, metric.step) for metric in metrics}) == len(metrics)
+    if result.config.model.depth > 1:
+        layers = [metric.step for metric in metrics if metric.key == "profile/delta_norm_start"]
+        assert (layers[0], layers[-1]) == (1, result.config.model.depth)
+
+
+# --- a store that is new, busy or away ---
+
+
+def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from mlpexp.config import Tracking; from mlpexp.tracking import open_store;"
+        "open_store(Tracking(experiment=sys.argv[2]), Path(sys.argv[1]))"
+    )
+    words = [sys.executable, "-W", "error::UserWarning", "-c", program, str(tmp_path)]
+    processes = [
+        subprocess.Popen([*words, experiment], stderr=subprocess.PIPE, text=True) for experiment in ("one", "one", "two")
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    names = {e.name for e in MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}").search_experiments()}
+    assert names >= {"one", "two"}
+
+
+def away(outputs: Path, uri: str) -> Config:
+    return composed("tracking=mlflow", f"tracking.uri={uri}", f"outputs={outputs}", "measurements=none")
+
+
+def test_a_store_that_is_away_loses_nothing_and_tells_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (result,) = run(away(tmp_path, "http://ann:s3cret@127.0.0.1:9"))
+    assert result.status == "finished"
+    said = capsys.readouterr().err
+    assert "MLflow was not reached" in said
+    assert "the same command shows them once the store is back" in said
+    assert "s3cret" not in said
+
+
+def test_the_same_command_shows_the_runs_once_the_store_is_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "not yet a folder"
+    place.write_text("in the way")
+    uri = f"sqlite:///{place / 'mlflow.db'}"
+    (first,) = run(away(tmp_path, uri))
+    assert "MLflow was not reached" in capsys.readouterr().err
+    place.unlink()
+    place.mkdir()
+    trained_at = (first.folder / "final.safetensors").stat().st_mtime_ns
+    run(away(tmp_path, uri), quiet=True)
+    assert [shown.data.tags["mlpexp.fingerprint"] for shown in shown_in(place).values()] == [first.fingerprint]
+    assert (first.folder / "final.safetensors").stat().st_mtime_ns == trained_at
+
+
+def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
+    tracking = Tracking(experiment="deleted")
+    open_store(tracking, tmp_path)
+    client = MlflowClient(tracking_uri=store_uri(tracking, tmp_path))
+    found = client.get_experiment_by_name("deleted")
+    assert found is not None
+    client.delete_experiment(found.experiment_id)
+    (result,) = trained()
+    illustrate([result])
+    show_runs([result], tracking, tmp_path)
+    assert len(shown_in(tmp_path, "deleted")) == 1
+
+
+def test_the_store_is_below_outputs_wherever_the_command_runs(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = command("train", *SMALL, "tracking=mlflow", "outputs=../there", "measurements=none", cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    assert len(shown_in(tmp_path / "there")) == 1
+    assert list((tmp_path / "here").iterdir()) == []
