@@ -93,7 +93,7 @@ class Display:
     def finished(self, runs: int) -> None:
         """So many more runs are done."""
         self.ended += runs
-        if self.ended >= self.to_train:
+        if self.began and self.ended >= self.to_train:
             seconds = time.monotonic() - self.began
             self.note(f"trained {_count(self.to_train, 'network')} in {seconds:.1f} s")
 

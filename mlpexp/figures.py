@@ -24,6 +24,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 def illustrate(results: Sequence[Result]) -> None:
     """Put a picture of the gradient profile into each run's folder; it is drawn once a point, for all its seeds."""
     for runs in points(results).values():
+        if all((run.folder / PICTURE).exists() for run in runs):
+            continue
         if any("delta_norm" not in run.record.quantities for run in runs):
             continue
         start, end = _profiles(runs)

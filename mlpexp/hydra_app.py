@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder, loader
 from mlpexp.config import Config, validate
-from mlpexp.planning import check_all, plan
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
 OWN_FLAGS = ("--plan", "--test")
@@ -35,6 +34,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         if options.cfg is not None:
             compose_all(options, [])
         return _show_only(words)
+    from mlpexp.planning import check_all, plan  # loads what reads and writes records: not for help
+
     points = compose_all(options, _sweeper_params(words) if options.multirun else [])
     runs = [run for point in points for run in point.runs()]
     check_all(runs)

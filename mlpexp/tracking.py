@@ -10,12 +10,12 @@ import math
 import os
 import sqlite3
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mlpexp.config import Tracking, digest
+from mlpexp.journal import write_atomically
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.refusals import redact
 from mlpexp.results import Result
@@ -25,13 +25,14 @@ MOST_POINTS, CURVE_POINTS, LAYER_STEPS, BATCH = 600, 100, 20, 999
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
+SHOWN = ".shown"
 ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 for _talker in ("mlflow", "alembic"):
@@ -53,15 +54,30 @@ def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> N
     uri = store_uri(tracking, outputs)
     try:
         client, experiment = _open(uri, tracking.experiment, str(outputs))
+        place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
         for result in results:
-            _show(client, experiment, result)
+            if not is_shown(result, place):
+                _show(client, experiment.experiment_id, result)
+                write_atomically(result.folder / SHOWN, f"{place} {_version(result)}".encode())
     except (MlflowException, OSError) as error:
         raise RuntimeError(redact(str(error)) or type(error).__name__) from None
 
 
-@lru_cache(maxsize=8)
-def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, str]:
-    """A client, and the experiment's id; database and experiment are made where they are missing."""
+def is_shown(result: Result, place: str) -> bool:
+    """Whether the run's folder says that this record is in that store and experiment: saves asking the store."""
+    try:
+        return (result.folder / SHOWN).read_text() == f"{place} {_version(result)}"
+    except OSError:
+        return False
+
+
+def _version(result: Result) -> str:
+    """Tells a record from another of the same run that was trained again."""
+    return str(int(result.facts["started"] * 1000))
+
+
+def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experiment]:
+    """A client, and the experiment; database and experiment are made where they are missing."""
     from filelock import FileLock
 
     os.makedirs(outputs, exist_ok=True)
@@ -72,10 +88,10 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, str]:
             _let_readers_in(uri.removeprefix("sqlite:///"))
         if found is None:
             place = f"{outputs}/artifacts/{experiment}" if uri.startswith("sqlite:///") else None
-            return client, client.create_experiment(experiment, artifact_location=place)
+            return client, client.get_experiment(client.create_experiment(experiment, artifact_location=place))
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-        return client, found.experiment_id
+        return client, found
 
 
 def _let_readers_in(database: str) -> None:
@@ -88,7 +104,7 @@ def _let_readers_in(database: str) -> None:
 
 
 def _show(client: MlflowClient, experiment: str, result: Result) -> None:
-    version = str(int(result.facts["started"] * 1000))
+    version = _version(result)
     wanted = f"tags.`mlpexp.fingerprint` = '{result.fingerprint}'"
     for run in client.search_runs([experiment], wanted):
         if run.data.tags.get("mlpexp.tracked") == version:

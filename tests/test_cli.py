@@ -71,7 +71,12 @@ def test_a_failed_run_ends_with_one_and_its_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(["model.depth=0"], 2), (["--cfg", "job"], 0), (["--cfg", "job", "model.dept=3"], 2), (["--info", "searchpath"], 0)],
+    [
+        (["model.depth=0"], 2),
+        (["--cfg", "job"], 0),
+        (["--cfg", "job", "model.dept=3"], 2),
+        (["--info", "searchpath"], 0),
+    ],
 )
 def test_train_ends_with_two_for_a_refused_config(words: list[str], code: int, tmp_path: Path) -> None:
     done = command("train", *words, cwd=tmp_path)
@@ -93,7 +98,9 @@ def test_an_unknown_command_ends_with_two(capsys: pytest.CaptureFixture[str]) ->
     assert "trian" in capsys.readouterr().err
 
 
-def test_the_dashboard_of_nothing_is_refused_with_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dashboard_of_nothing_is_refused_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["ui", "--outputs", str(tmp_path)]) == 2
     assert "does not exist; train something first: mlpexp train" in capsys.readouterr().err
 

@@ -21,8 +21,12 @@ def size_of(config: Config) -> Size:
 @st.composite
 def points(draw: st.DrawFn) -> Config:
     """A run that may share a cohort with another, or not."""
-    model = BASE.model.model_copy(update={"width": draw(st.sampled_from([8, 16, 300])), "depth": draw(st.integers(1, 3))})
-    training = BASE.training.model_copy(update={"epochs": draw(st.integers(0, 2)), "l2": draw(st.sampled_from([0.0, 0.1]))})
+    model = BASE.model.model_copy(
+        update={"width": draw(st.sampled_from([8, 16, 300])), "depth": draw(st.integers(1, 3))}
+    )
+    training = BASE.training.model_copy(
+        update={"epochs": draw(st.integers(0, 2)), "l2": draw(st.sampled_from([0.0, 0.1]))}
+    )
     return BASE.model_copy(update={"model": model, "training": training, "seed": draw(st.integers(0, 5))})
 
 
@@ -120,7 +124,9 @@ def test_a_run_that_does_not_fit_alone_is_refused_with_both_sizes_and_the_way_ou
     assert "executor.workers=1" in str(refused.value)
 
 
-@pytest.mark.parametrize("more", ["model.width=16", "model.depth=4", "training.dtype=float64", "training.batch_size=512"])
+@pytest.mark.parametrize(
+    "more", ["model.width=16", "model.depth=4", "training.dtype=float64", "training.batch_size=512"]
+)
 def test_a_larger_network_or_batch_is_reckoned_larger(more: str) -> None:
     assert lane_bytes(composed(more), SIZE) > lane_bytes(composed(), SIZE)
 

@@ -46,7 +46,11 @@ def refusal(**changes: object) -> list[str]:
         ("seed", -1, "seed must be at least 0, got -1"),
         ("replicates", 0, "replicates must be at least 1, got 0"),
         ("outputs", 3, "outputs must be text, got 3"),
-        ("measurements__quantities", "delta_norm", "measurements.quantities must be a list, as [a,b], got 'delta_norm'"),
+        (
+            "measurements__quantities",
+            "delta_norm",
+            "measurements.quantities must be a list, as [a,b], got 'delta_norm'",
+        ),
         ("model", 3, "model must be a group of keys, got 3"),
         ("data__split__test", 1.5, "data.split.test must be a share between 0 and 1, or official; got 1.5"),
         ("data__split__validation", -0.1, "data.split.validation must be at least 0, got -0.1"),
@@ -59,7 +63,11 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(key: str, v
 @pytest.mark.parametrize(
     ("key", "value", "parts"),
     [
-        ("model__activation", "tahn", ["model.activation must be one of identity, sigmoid, tanh", "did you mean tanh?"]),
+        (
+            "model__activation",
+            "tahn",
+            ["model.activation must be one of identity, sigmoid, tanh", "did you mean tanh?"],
+        ),
         ("optimizer__name", "adma", ["optimizer.name must be one of", "'adma'", "did you mean adam?"]),
         ("data__name", "digit", ["data.name must be one of", "did you mean digits?"]),
         (
@@ -78,7 +86,10 @@ def test_a_misspelt_name_is_refused_with_the_nearest_known_one(key: str, value: 
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"model__negative_slope": 0.1}, ["model.negative_slope=0.1 belongs to leaky_relu", "model.activation is relu"]),
+        (
+            {"model__negative_slope": 0.1},
+            ["model.negative_slope=0.1 belongs to leaky_relu", "model.activation is relu"],
+        ),
         ({"model__depth": 1, "model__dropout": 0.5}, ["model.dropout=0.5 acts on hidden layers", "depth ≥ 2"]),
         ({"training__tolerance": 0.1}, ["training.tolerance=0.1", "training.patience"]),
         ({"data__split__validation": 0.0}, ["training.restore=best needs a validation part", "training.restore=final"]),

@@ -18,6 +18,9 @@ from mlpexp.dashboard import command, environment, free_port
 from mlpexp.tracking import open_store
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
+
+
 class Server:
     """The command, and where it listens."""
 

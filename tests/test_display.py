@@ -32,11 +32,21 @@ def tables(text: str) -> list[str]:
 
 
 DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20")
-SILENT = ("model.depth=60", "model.width=4", "model.activation=sigmoid", "initialisation=normal", "initialisation.sigma_w=0.01")
+SILENT = (
+    "model.depth=60",
+    "model.width=4",
+    "model.activation=sigmoid",
+    "initialisation=normal",
+    "initialisation.sigma_w=0.01",
+)
 POINTS = {
     "one": [()],
     "seeds": [("replicates=3",)],
-    "several": [("replicates=2",), ("model.depth=5", "initialisation=glorot"), ("model.activation=leaky_relu", *DIVERGED)],
+    "several": [
+        ("replicates=2",),
+        ("model.depth=5", "initialisation=glorot"),
+        ("model.activation=leaky_relu", *DIVERGED),
+    ],
     "many": [(f"model.depth={depth}", "optimizer=momentum", f"model.width={depth}") for depth in range(2, 9)],
     "diverged": [DIVERGED],
     "regression": [("data=diabetes",)],

@@ -49,7 +49,13 @@ def test_a_run_without_an_end_shows_its_start_alone() -> None:
     assert len(axes.lines) == 2
 
 
-SILENT = ("model.depth=60", "model.width=4", "model.activation=sigmoid", "initialisation=normal", "initialisation.sigma_w=0.01")
+SILENT = (
+    "model.depth=60",
+    "model.width=4",
+    "model.activation=sigmoid",
+    "initialisation=normal",
+    "initialisation.sigma_w=0.01",
+)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,11 @@ def test_every_replicate_gets_the_picture_of_its_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "point",
-    [("measurements=none", "seed=81"), SILENT, ("initialisation=normal", "initialisation.sigma_w=1e30", "model.depth=4")],
+    [
+        ("measurements=none", "seed=81"),
+        SILENT,
+        ("initialisation=normal", "initialisation.sigma_w=1e30", "model.depth=4"),
+    ],
 )
 def test_a_point_without_a_profile_gets_no_picture(point: tuple[str, ...]) -> None:
     (result,) = trained(*point)

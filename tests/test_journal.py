@@ -47,7 +47,7 @@ def header(lane: int) -> dict[str, Any]:
     return {
         "fingerprint": f"run{lane}",
         "config": {"model": {"bias": True}},
-        "result": {"lanes": 2},
+        "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}},
         "widths": (2, 2),
         "bias": True,
         "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},
@@ -107,7 +107,7 @@ steps = int(sys.argv[2])
 book = Journal(Path(sys.argv[1]) / "book")
 for start in range(0, steps, 500):
     book.append(piece(range(start, start + 500), [0, 1], layers=24))
-write_runs(Path(sys.argv[1]) / "runs", book.pieces(), [ending(lane, steps - 1) for lane in (0, 1)], [header(0), header(1)], {})
+write_runs(Path(sys.argv[1]) / "runs", book.pieces, [ending(lane, steps - 1) for lane in (0, 1)], [header(0), header(1)], {})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -179,7 +179,9 @@ def test_a_file_is_replaced_whole_and_nothing_stays_beside_it(tmp_path: Path) ->
 
 
 def written(runs: Path, pieces: Sequence[Piece], endings: Sequence[Ending]) -> list[Record]:
-    write_runs(runs, pieces, endings, [header(lane) for lane in range(1 + max(e.lane for e in endings))], {})
+    write_runs(
+        runs, lambda: iter(pieces), endings, [header(lane) for lane in range(1 + max(e.lane for e in endings))], {}
+    )
     return [Record(runs / f"run{e.lane}" / "record.parquet") for e in endings]
 
 
@@ -189,7 +191,9 @@ def test_each_lane_gets_its_own_column_of_every_piece(tmp_path: Path) -> None:
     assert first.steps.tolist() == [0, 1, 2, 3]
     assert second.steps.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert np.array_equal(first["loss/batch"], pieces[0].losses[:, 0])
-    assert np.array_equal(second["loss/batch"], np.concatenate([pieces[0].losses[:, 1], *(p.losses[:, 0] for p in pieces[1:])]))
+    assert np.array_equal(
+        second["loss/batch"], np.concatenate([pieces[0].losses[:, 1], *(p.losses[:, 0] for p in pieces[1:])])
+    )
     whole = np.concatenate([pieces[0].layers["delta_norm"][:, 1], *(p.layers["delta_norm"][:, 0] for p in pieces[1:])])
     assert np.array_equal(second["delta_norm"], whole)
 
@@ -227,6 +231,17 @@ def test_many_rows_are_written_in_groups_and_read_as_one(tmp_path: Path, monkeyp
     assert pq.ParquetFile(cut.file).num_row_groups > pq.ParquetFile(whole.file).num_row_groups
     assert cut.columns == whole.columns
     assert all(np.array_equal(cut[name], whole[name], equal_nan=True) for name in whole.columns)
+
+
+def test_many_lanes_are_written_in_batches_and_each_gets_all_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [piece(range(start, start + 10), range(7)) for start in range(0, 40, 10)]
+    together = written(tmp_path / "together", pieces, [ending(lane, 39) for lane in range(7)])
+    monkeypatch.setattr(journal, "lanes_at_once", lambda *_: 3)
+    batches = written(tmp_path / "batches", pieces, [ending(lane, 39) for lane in range(7)])
+    for one, other in zip(together, batches, strict=True):
+        assert one.file.read_bytes() == other.file.read_bytes()
 
 
 def test_infinite_scores_are_no_json_numbers(tmp_path: Path) -> None:

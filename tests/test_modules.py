@@ -46,7 +46,11 @@ POINTS = (
 def test_raw_inputs_give_the_recorded_test_accuracy(overrides: tuple[str, ...]) -> None:
     for restore in ("best", "final"):
         (result,) = trained(
-            *overrides, "optimizer=momentum", "optimizer.learning_rate=0.02", "training.epochs=3", f"training.restore={restore}"
+            *overrides,
+            "optimizer=momentum",
+            "optimizer.learning_rate=0.02",
+            "training.epochs=3",
+            f"training.restore={restore}",
         )
         assert accuracy(result) == result.scores["accuracy/test"]
         assert accuracy(result, restore) == result.scores["accuracy/test"]
@@ -54,7 +58,9 @@ def test_raw_inputs_give_the_recorded_test_accuracy(overrides: tuple[str, ...]) 
 
 def test_best_and_final_weights_differ_where_training_went_on_too_long() -> None:
     results = [
-        trained("optimizer=momentum", "optimizer.learning_rate=1", "training.epochs=3", f"training.restore={restore}")[0]
+        trained("optimizer=momentum", "optimizer.learning_rate=1", "training.epochs=3", f"training.restore={restore}")[
+            0
+        ]
         for restore in ("best", "final")
     ]
     best, final = (accuracy(results[0], which) for which in ("best", "final"))

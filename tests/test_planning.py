@@ -75,9 +75,7 @@ def test_planning_writes_nothing_and_leaves_the_order(tmp_path: Path) -> None:
 
 def test_a_run_that_is_asked_for_twice_is_trained_once_with_the_measurements_of_both(tmp_path: Path) -> None:
     def asking(quantity: str, every: int) -> Config:
-        return composed(
-            f"outputs={tmp_path}", f"measurements.quantities=[{quantity}]", f"measurements.every={every}"
-        )
+        return composed(f"outputs={tmp_path}", f"measurements.quantities=[{quantity}]", f"measurements.every={every}")
 
     order = plan([asking("delta_norm", 4), asking("gradient_norm", 6), composed(f"outputs={tmp_path}", "seed=1")])
     assert order.to_train == [0, 2]
@@ -115,6 +113,11 @@ def test_a_request_for_more_measurements_trains_again_with_those_of_the_record(k
 
 
 def test_rows_of_a_record_are_its_updates_and_the_state_after_the_last() -> None:
-    configs = [composed(), composed("training.sampler=full"), composed("training.epochs=0"), composed("training.batch_size=1077")]
+    configs = [
+        composed(),
+        composed("training.sampler=full"),
+        composed("training.epochs=0"),
+        composed("training.batch_size=1077"),
+    ]
     order = plan(configs)
     assert [order.updates(config) for config in configs] == [2 * 17 + 1, 3, 1, 3]

@@ -41,7 +41,9 @@ def test_an_untouched_record_has_the_same_bits_and_nothing_is_written(original: 
     before = files_below(original.folder.parents[1])
     done = command("reproduce", original.fingerprint[:6], "--outputs", str(original.folder.parents[1]), cwd=tmp_path)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
-    assert done.stdout.startswith(f"{original.fingerprint} relu-d3-w8-he-adam-s0: the same bits (35 steps × 6 quantities")
+    assert done.stdout.startswith(
+        f"{original.fingerprint} relu-d3-w8-he-adam-s0: the same bits (35 steps × 6 quantities"
+    )
     assert files_below(original.folder.parents[1]) == before
     assert files_below(tmp_path) == []
 

@@ -91,9 +91,9 @@ def test_more_measurements_train_again_and_leave_weights_and_numbers_as_they_wer
     (second,) = run(composed(place, "measurements.quantities=[update_ratio]", "measurements.every=2"), quiet=True)
     assert second.record.quantities == ["delta_norm", "update_ratio"]
     assert second.measurements.every == 1
-    assert {name: bits for name, bits in everything(second).items() if name in ("best", "final", "end", "loss/batch")} == {
-        name: old[name] for name in ("best", "final", "end", "loss/batch")
-    }
+    assert {
+        name: bits for name, bits in everything(second).items() if name in ("best", "final", "end", "loss/batch")
+    } == {name: old[name] for name in ("best", "final", "end", "loss/batch")}
     (third,) = run(composed(place, "measurements=none"), quiet=True)
     assert third.record.quantities == ["delta_norm", "update_ratio"]
 
@@ -137,7 +137,9 @@ def test_the_mixed_runs_end_in_every_way(tmp_path: Path) -> None:
     assert {result.facts["lanes"] for result in results} == {len(MIXED)}
 
 
-@pytest.mark.parametrize("overrides", [(), ("executor.lanes=1",), ("executor.lanes=3",)], ids=["all", "alone", "threes"])
+@pytest.mark.parametrize(
+    "overrides", [(), ("executor.lanes=1",), ("executor.lanes=3",)], ids=["all", "alone", "threes"]
+)
 @pytest.mark.parametrize("backwards", [False, True])
 def test_company_changes_no_bit(
     overrides: tuple[str, ...], backwards: bool, alone: list[dict[str, bytes]], tmp_path: Path
@@ -147,7 +149,9 @@ def test_company_changes_no_bit(
 
 
 @pytest.mark.parametrize("overrides", [("executor.workers=1",), ("executor.workers=2", "executor.lanes=3")])
-def test_worker_processes_change_no_bit(overrides: tuple[str, ...], alone: list[dict[str, bytes]], tmp_path: Path) -> None:
+def test_worker_processes_change_no_bit(
+    overrides: tuple[str, ...], alone: list[dict[str, bytes]], tmp_path: Path
+) -> None:
     assert bits(run(mixed(tmp_path, "executor=local", *overrides), quiet=True)) == alone
 
 

@@ -31,7 +31,9 @@ def longer(outputs: Path, epochs: int, *overrides: str) -> list[Result]:
     return run([composed(*point) for point in points], quiet=True)
 
 
-@pytest.mark.parametrize("common", [(), ("training.sampler=fresh", "measurements.every=5"), ("training.evaluate_every=2",)])
+@pytest.mark.parametrize(
+    "common", [(), ("training.sampler=fresh", "measurements.every=5"), ("training.evaluate_every=2",)]
+)
 def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, common: tuple[str, ...]) -> None:
     short = longer(tmp_path / "two", 2, *common)
     kept = [everything(result) for result in short]
@@ -62,7 +64,10 @@ def test_runs_of_other_lengths_go_on_side_by_side(tmp_path: Path) -> None:
         (("data.split.seed=1",), ()),
         (("optimizer.learning_rate=0.5",), ()),
         (("training.patience=1", "training.tolerance=100"), ("training.patience=1", "training.tolerance=100")),
-        (("optimizer=momentum", "optimizer.learning_rate=1e20"), ("optimizer=momentum", "optimizer.learning_rate=1e20")),
+        (
+            ("optimizer=momentum", "optimizer.learning_rate=1e20"),
+            ("optimizer=momentum", "optimizer.learning_rate=1e20"),
+        ),
     ],
     ids=["other measurements", "other seed", "other split", "other rate", "stopped early", "diverged"],
 )
@@ -135,7 +140,9 @@ def test_what_a_living_process_trains_is_left_alone(tmp_path: Path) -> None:
     mine, dead = tmp_path / "cohorts" / "mine", tmp_path / "cohorts" / "dead"
     own(mine)
     own(dead)
-    (dead / "owner.json").write_text((dead / "owner.json").read_text().replace(str(os.getpid()), str(no_such_process())))
+    (dead / "owner.json").write_text(
+        (dead / "owner.json").read_text().replace(str(os.getpid()), str(no_such_process()))
+    )
     assert is_owned(mine)
     assert not is_owned(dead)
     assert salvage(tmp_path) == 0

@@ -19,6 +19,8 @@ from mlpexp.results import Result
 from mlpexp.runner import run
 from mlpexp.tracking import MOST_POINTS, _metrics, open_store, show_runs, store_uri
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
+
 DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20")
 
 
@@ -36,7 +38,8 @@ def history(outputs: Path, shown: Run) -> dict[str, list[tuple[int, float]]]:
     """Every point of every metric of a run."""
     client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
     return {
-        key: [(m.step, m.value) for m in client.get_metric_history(shown.info.run_id, key)] for key in shown.data.metrics
+        key: [(m.step, m.value) for m in client.get_metric_history(shown.info.run_id, key)]
+        for key in shown.data.metrics
     }
 
 
@@ -105,7 +108,7 @@ def test_layers_come_at_log_spaced_steps_zero_padded(outputs: Path, finished: tu
     assert (steps[0], steps[-1]) == (0, 34)
     assert len(steps) <= 20
     gaps = np.diff(steps)
-    assert all(later >= earlier for earlier, later in zip(gaps, gaps[1:-1], strict=False))
+    assert gaps[:3].max() == 1 < 3 <= gaps[-3:].min()
     for step, value in points["delta_norm/layer_02"]:
         assert value == pytest.approx(float(result.record["delta_norm"][step, 1]), rel=1e-12)
 
@@ -173,7 +176,11 @@ def test_a_half_written_run_is_written_again_and_one_trained_again_replaces_its_
 
 @pytest.mark.parametrize(
     "overrides",
-    [("model.depth=100", "training.epochs=1"), ("model.depth=16", "training.epochs=60"), ("model.depth=1", "training.epochs=60")],
+    [
+        ("model.depth=100", "training.epochs=1"),
+        ("model.depth=16", "training.epochs=60"),
+        ("model.depth=1", "training.epochs=60"),
+    ],
 )
 def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) -> None:
     (result,) = trained(*overrides, "model.width=4", "training.batch_size=256")
@@ -196,7 +203,8 @@ def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -
     )
     words = [sys.executable, "-W", "error::UserWarning", "-c", program, str(tmp_path)]
     processes = [
-        subprocess.Popen([*words, experiment], stderr=subprocess.PIPE, text=True) for experiment in ("one", "one", "two")
+        subprocess.Popen([*words, experiment], stderr=subprocess.PIPE, text=True)
+        for experiment in ("one", "one", "two")
     ]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors

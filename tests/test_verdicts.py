@@ -95,9 +95,17 @@ def test_runs_that_differ_in_seeds_alone_are_one_point_however_they_were_spelt()
 
 
 def test_labels_name_what_differs_and_only_that() -> None:
-    runs = [*trained("model.activation=tanh", "initialisation=glorot"), *trained(), *trained("optimizer.learning_rate=0.5")]
+    runs = [
+        *trained("model.activation=tanh", "initialisation=glorot"),
+        *trained(),
+        *trained("optimizer.learning_rate=0.5"),
+    ]
     named = list(labels(points(runs)).values())
-    assert named == ["tanh, glorot, learning_rate 0.001", "relu, he, learning_rate 0.001", "relu, he, learning_rate 0.5"]
+    assert named == [
+        "tanh, glorot, learning_rate 0.001",
+        "relu, he, learning_rate 0.001",
+        "relu, he, learning_rate 0.5",
+    ]
     assert list(labels(points(runs[:1])).values()) == ["tanh-d2-w8-glorot-adam"]
 
 

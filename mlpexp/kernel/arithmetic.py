@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class UnstableProducts(RuntimeError):
-    """This process's matrix products depend on where their operands lie in memory."""
+    """This process's matrix products depend on where their operands and results lie in memory."""
 
 
 def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
@@ -28,14 +28,15 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def require_stable_products() -> None:
-    """Raise UnstableProducts unless products of misaligned operands have the bits of aligned ones."""
+    """Raise UnstableProducts unless misaligned products have the bits of aligned ones."""
     generator = torch.Generator().manual_seed(0)
     for rows, inner, columns in ((64, 64, 10), (7, 33, 33), (64, 10, 64), (33, 64, 2)):
         left = torch.randn(3, rows, inner, generator=generator)
         right = torch.randn(3, inner, columns, generator=generator)
         expected = product(left, right)
         for offset in (1, 3, 7, 11):
-            moved = product(_moved(left, offset), _moved(right, 16 - offset))
+            place = _moved(torch.empty_like(expected), offset)
+            moved = product(_moved(left, offset), _moved(right, 16 - offset), out=place)
             alone = product(left[1:2], right[1:2])
             if not (torch.equal(moved, expected) and torch.equal(alone[0], expected[1])):
                 raise UnstableProducts(
