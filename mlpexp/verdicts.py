@@ -105,10 +105,12 @@ def signal_sentence(profile: Array | None) -> str:
         return "a single layer: nothing to pass back"
     if not profile.all():
         silent = int(np.flatnonzero(profile == 0)[-1]) + 1
-        return f"layers 1 to {silent} receive no signal at all (δ = 0): vanished"
+        who = "layer 1 receives" if silent == 1 else f"layers 1 to {silent} receive"
+        return f"{who} no signal at all (δ = 0): vanished"
     logarithm = math.log10(profile[0]) - math.log10(profile[-1])
     word = next(word for bound, word in WORDS if logarithm < bound)
-    return f"layer 1 receives {power_of_ten(10**logarithm)} of the signal of layer {depth}: {word}"
+    share = power_of_ten(10**logarithm) if abs(logarithm) < 300 else f"10{superscript(round(logarithm))}"
+    return f"layer 1 receives {share} of the signal of layer {depth}: {word}"
 
 
 def power_of_ten(value: float) -> str:
@@ -116,7 +118,12 @@ def power_of_ten(value: float) -> str:
     if not math.isfinite(value) or value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.2g}"
     mantissa, _, exponent = f"{value:.0e}".partition("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return f"{mantissa}·10{superscript(int(exponent))}"
+
+
+def superscript(number: int) -> str:
+    """⁻⁹ for −9."""
+    return str(number).translate(SUPERSCRIPTS)
 
 
 def status_words(results: Sequence[Result]) -> str:

@@ -2,6 +2,7 @@
 
 import doctest
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.mark.parametrize("name", [*mlpexp.__all__, ""])
-def test_the_example_of_a_public_name_runs(name, tmp_path, monkeypatch):
+def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLPEXP_OUTPUTS", str(tmp_path))
     thing = getattr(mlpexp, name) if name else mlpexp
     module = import_module(thing.__module__) if name else mlpexp
@@ -23,6 +24,6 @@ def test_the_example_of_a_public_name_runs(name, tmp_path, monkeypatch):
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(example).failed == 0
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="mlpexp has no sweep; it has Config"):
         _ = mlpexp.sweep

@@ -1,6 +1,7 @@
 """The main job on real pictures: skipped where Fashion-MNIST is not installed (`apt-get install dataset-fashion-mnist`)."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_four_layers_of_128_units_reach_87_percent(tmp_path):
+def test_four_layers_of_128_units_reach_87_percent(tmp_path: Path) -> None:
     overrides = ["data=fashion_mnist", "model.depth=4", "model.width=128", "training.epochs=10"]
     config = mlpexp.compose([*overrides, "tracking=none", f"outputs={tmp_path}"])
     (result,) = mlpexp.run(config, quiet=True)

@@ -24,7 +24,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("command", [line for block in blocks("bash") for line in block.splitlines() if line])
-def test_a_command_of_the_readme_runs(command, tmp_path):
+def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
@@ -32,7 +32,7 @@ def test_a_command_of_the_readme_runs(command, tmp_path):
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_a_python_block_of_the_readme_runs(block, tmp_path):
+def test_a_python_block_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     script = tmp_path / "notebook.py"
     script.write_text(block)
     done = subprocess.run(
@@ -43,7 +43,7 @@ def test_a_python_block_of_the_readme_runs(block, tmp_path):
     assert "(35, 8)" in done.stdout
 
 
-def test_the_refusal_in_the_readme_is_what_is_said(tmp_path):
+def test_the_refusal_in_the_readme_is_what_is_said(tmp_path: Path) -> None:
     (block,) = blocks("console")
     command, *expected = block.strip().splitlines()
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_the_refusal_in_the_readme_is_what_is_said(tmp_path):
     assert done.stderr.splitlines() == expected
 
 
-def test_the_tree_in_the_readme_names_what_exists():
+def test_the_tree_in_the_readme_names_what_exists() -> None:
     places = re.findall(r"^\| (`.*?) \|", README.partition("## The tree")[2], re.M)
     folder = ""
     for name in (name for cell in places for name in re.findall(r"`([^`]+)`", cell)):
@@ -62,7 +62,7 @@ def test_the_tree_in_the_readme_names_what_exists():
         assert place.exists(), f"README names {name}, but {place.name} does not exist"
 
 
-def test_the_demo_tells_vanishing_from_passing(tmp_path):
+def test_the_demo_tells_vanishing_from_passing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "experiments" / "first_look" / "demo.py")],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
