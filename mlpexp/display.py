@@ -21,7 +21,6 @@ from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 from mlpexp.verdicts import (
-    SUPERSCRIPTS,
     labels,
     mean,
     points,
@@ -29,6 +28,7 @@ from mlpexp.verdicts import (
     signal_profile,
     signal_sentence,
     status_words,
+    superscript,
 )
 
 PLAIN_SECONDS = 10.0
@@ -118,20 +118,24 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
     """Mean and 95 % interval of scores: a row a part for one point, a row a point for several."""
     groups = points(results)
     console.print(_one_point(results) if len(groups) == 1 else _many_points(groups))
-    most = max(len(runs) for runs in groups.values())
-    if most > 1:
-        console.print(SCALE.format(most), style="dim", highlight=False)
+    _tell_scale(groups, console)
 
 
 def show_points(results: Sequence[Result], console: Console, show_test: bool = False) -> None:
     """Validation scores of each point, best first; test scores only where they were asked for."""
     groups = points(results)
     console.print(_many_points(groups, PARTS if show_test else PARTS[:2], ranked=True))
-    most = max(len(runs) for runs in groups.values())
-    if most > 1:
-        console.print(SCALE.format(most), style="dim", highlight=False)
+    _tell_scale(groups, console)
     if not show_test:
         console.print("test scores are kept for the end: --test shows them", style="dim", highlight=False)
+
+
+def _tell_scale(groups: Mapping[str, Sequence[Result]], console: Console) -> None:
+    """Over how many seeds the intervals are, where there are any."""
+    counts = sorted({len(runs) for runs in groups.values()})
+    if counts[-1] > 1:
+        seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        console.print(SCALE.format(seeds), style="dim", highlight=False)
 
 
 def _one_point(results: Sequence[Result]) -> Table:
@@ -207,7 +211,7 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
         for layer in range(depth):
             bars = [_bar(profile, layer, low, high, width, start + i) for i, (_, profile) in enumerate(row)]
             table.add_row(str(layer + 1), *bars)
-        axis = f"10{_exponent(low)}".ljust(width - len(f"10{_exponent(high)}")) + f"10{_exponent(high)}"
+        axis = f"10{superscript(low)}".ljust(width - len(f"10{superscript(high)}")) + f"10{superscript(high)}"
         table.add_row("", *[Text(axis, style="dim")] * len(row))
         console.print(table)
     for point, profile in known.items():
@@ -223,10 +227,6 @@ def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: in
     length = int(np.clip(round(share * width), 0, width))
     bar = Text("█" * length + " " * (width - length), style=COLOURS[colour % len(COLOURS)])
     return bar + Text(f" {power_of_ten(float(profile[layer]))}", style="default")
-
-
-def _exponent(number: int) -> str:
-    return str(number).translate(SUPERSCRIPTS)
 
 
 def _count(number: int, noun: str) -> str:

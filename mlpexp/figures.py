@@ -98,6 +98,8 @@ def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
     """‖δ_l‖ of each seed at its first and at its last finite row, two arrays [seeds, L]."""
     starts, ends = [], []
     for run in runs:
+        if "delta_norm" not in run.record.quantities:
+            continue
         _, values = run.record.measured("delta_norm")
         finite = values[np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)]
         if len(finite):

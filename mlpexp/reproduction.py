@@ -4,6 +4,7 @@ Flow: run folder → run (alone, in a folder of its own) → **reproduction**.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def reproduce(name: str, outputs: str = "outputs", quiet: bool = False) -> Compa
 def find_by_prefix(outputs: Path, name: str) -> Result:
     """The one recorded run whose fingerprint begins so."""
     runs = outputs / "runs"
-    found = sorted(folder for folder in runs.glob(f"{name}*") if (folder / "result.json").exists()) if name else []
+    named = re.fullmatch(r"[0-9a-f]{1,16}", name) is not None
+    found = sorted(folder for folder in runs.glob(f"{name}*") if (folder / "result.json").exists()) if named else []
     if len(found) == 1:
         return Result(found[0])
     if not found:

@@ -15,9 +15,13 @@ SMALL = ("tracking=none", "executor=serial", "model.depth=2", "model.width=8", "
 """Digits, 2 × 17 updates: a few hundredths of a second."""
 
 
-@cache
 def compose(*overrides: str) -> Config:
-    """mlpexp.compose, which takes a tenth of a second, once for each list of overrides."""
+    """mlpexp.compose, which takes a tenth of a second, once for each list of overrides and outputs folder."""
+    return _composed(overrides, os.environ["MLPEXP_OUTPUTS"])  # missing while modules are loaded: compose in tests
+
+
+@cache
+def _composed(overrides: tuple[str, ...], outputs: str) -> Config:
     return composition.compose(overrides)
 
 

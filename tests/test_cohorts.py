@@ -9,7 +9,6 @@ from mlpexp.cohorts import MOST_LANES, Size, cohort_key, group, lane_bytes
 from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
 
-BASE = composed()
 SIZE = Size(inputs=64, outputs=10, examples=1077)
 PLENTY = 2**40
 
@@ -21,13 +20,14 @@ def size_of(config: Config) -> Size:
 @st.composite
 def points(draw: st.DrawFn) -> Config:
     """A run that may share a cohort with another, or not."""
-    model = BASE.model.model_copy(
+    base = composed()
+    model = base.model.model_copy(
         update={"width": draw(st.sampled_from([8, 16, 300])), "depth": draw(st.integers(1, 3))}
     )
-    training = BASE.training.model_copy(
+    training = base.training.model_copy(
         update={"epochs": draw(st.integers(0, 2)), "l2": draw(st.sampled_from([0.0, 0.1]))}
     )
-    return BASE.model_copy(update={"model": model, "training": training, "seed": draw(st.integers(0, 5))})
+    return base.model_copy(update={"model": model, "training": training, "seed": draw(st.integers(0, 5))})
 
 
 @given(

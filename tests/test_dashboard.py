@@ -17,7 +17,6 @@ from mlpexp.config import Tracking
 from mlpexp.dashboard import command, environment, free_port
 from mlpexp.tracking import open_store
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
 

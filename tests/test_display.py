@@ -107,13 +107,13 @@ def test_places_name_the_folder_and_the_dashboard_where_there_is_one() -> None:
 
 def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
-    now = 0.0
+    now = 100.0
     monkeypatch.setattr("mlpexp.display.time.monotonic", lambda: now)
     with Display(runs=5, to_train=3) as display:
         display.console = Console(file=text, width=COLUMNS)
         display.start(run_steps=3000, cohorts=2, workers=1)
-        for now in range(25):  # noqa: B007 (the clock)
-            display.progress(now * 100)
+        for now in range(100, 125):
+            display.progress(int(now))
         display.finished(3)
     lines = text.getvalue().splitlines()
     assert lines[0] == "training 3 networks in 2 cohorts on 1 process"

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from runs_fixtures import SMALL, compose, composed
 
 from mlpexp.composition import config_folder
-from mlpexp.config import HASHED, ActivationName, SEMANTICS, Config, Seeds, fingerprint, flatten, validate
+from mlpexp.config import HASHED, SEMANTICS, ActivationName, Config, Seeds, fingerprint, flatten, validate
 from mlpexp.planning import plan
 from mlpexp.refusals import ConfigError
 from mlpexp.section import Neutral, Section, Unhashed
@@ -262,9 +262,9 @@ def test_a_key_is_at_its_neutral_value_by_default_and_then_left_out(
 ) -> None:
     assert section.model_fields[key].default == mark.value
     keys = {"name": "any", "path": "any", "target": "any"}
-    given_keys = {key: value for key, value in keys.items() if key in section.model_fields}
-    assert key not in section.model_construct(**given_keys).identity()
-    assert key in section.model_construct(**given_keys, **{key: 0.125}).identity()
+    known: dict[str, Any] = {name: value for name, value in keys.items() if name in section.model_fields}
+    assert key not in section.model_construct(None, **known).identity()
+    assert key in section.model_construct(None, **known, **{key: 0.125}).identity()
 
 
 def test_neutral_keys_are_left_out_of_the_identity_of_a_run() -> None:

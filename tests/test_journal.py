@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ steps = int(sys.argv[2])
 book = Journal(Path(sys.argv[1]) / "book")
 for start in range(0, steps, 500):
     book.append(piece(range(start, start + 500), [0, 1], layers=24))
-write_runs(Path(sys.argv[1]) / "runs", book.pieces, [ending(lane, steps - 1) for lane in (0, 1)], [header(0), header(1)], {})
+endings = [ending(lane, steps - 1) for lane in (0, 1)]
+write_runs(Path(sys.argv[1]) / "runs", book.pieces, endings, [header(0), header(1)], {})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -265,12 +267,10 @@ def test_a_run_that_is_written_again_replaces_its_folder_and_leaves_no_other(tmp
 
 @given(widths=st.lists(st.integers(1, 5), min_size=2, max_size=5), bias=st.booleans())
 def test_a_row_of_parameters_survives_torchs_names(widths: list[int], bias: bool) -> None:
-    size = sum(a * b + (b if bias else 0) for a, b in zip(widths, widths[1:], strict=False))
+    size = sum(a * b + (b if bias else 0) for a, b in pairwise(widths))
     row = np.arange(size, dtype=np.float32)
     named = tensors(row, widths, bias)
-    assert [named[f"layers.{l}.weight"].shape for l in range(len(widths) - 1)] == [
-        (b, a) for a, b in zip(widths, widths[1:], strict=False)
-    ]
+    assert [named[f"layers.{l}.weight"].shape for l in range(len(widths) - 1)] == [(b, a) for a, b in pairwise(widths)]
     assert np.array_equal(row_of(named, bias), row)
 
 

@@ -128,7 +128,7 @@ def test_a_diverged_run_has_the_same_bits_too(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("name", ["", "no such run", "../runs/", "*"])
 def test_an_unknown_run_is_refused(name: str, copy: Result, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run in .* begins with"):
+    with pytest.raises(ConfigError, match=r"no run in .* begins with"):
         reproduce(name, str(tmp_path))
 
 

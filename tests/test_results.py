@@ -62,7 +62,7 @@ def test_gaps_are_train_minus_test(result: Result) -> None:
 
 
 def test_an_unknown_name_is_refused_with_what_there_is(result: Result) -> None:
-    with pytest.raises(KeyError, match="delta_nrom is not in this record; it has loss/batch.*delta_norm"):
+    with pytest.raises(KeyError, match=r"delta_nrom is not in this record; it has loss/batch.*delta_norm"):
         result.record["delta_nrom"]
 
 

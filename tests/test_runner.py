@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from runs_fixtures import composed, everything, trained
 
 import mlpexp
 from mlpexp.config import Config
-from mlpexp.execution import Progress
 from mlpexp.results import Result
 from mlpexp.runner import RunError, run, worker_count
 
@@ -192,68 +190,98 @@ def test_data_that_change_under_way_fail_their_cohort_alone(tmp_path: Path, monk
         return train_all(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runner, "train_all", after_the_file_went)
-    with pytest.raises(RunError, match="failed: .*table.csv") as failed:
+    with pytest.raises(RunError, match=r"failed: .*table\.csv") as failed:
         run([mine, composed(place)], quiet=True)
     assert len(str(failed.value).splitlines()) == 1
     assert [Result(folder).config.data.name for folder in (tmp_path / "runs").iterdir()] == ["digits"]
 
 
 class Killer(threading.Thread):
-    """Kills the worker that trains a run of `seed`, once all other runs are recorded and it has made some steps."""
+    """Kills the worker that trains, once all other runs are recorded; and its successors, so often."""
 
-    def __init__(self, outputs: Path, others: int, steps: int) -> None:
+    def __init__(self, outputs: Path, others: int, times: int) -> None:
         super().__init__(daemon=True)
-        self.outputs, self.others, self.steps, self.killed = outputs, others, steps, 0
+        self.outputs, self.others, self.times, self.killed = outputs, others, times, set[int]()
 
     def run(self) -> None:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not self.killed:
+        while time.monotonic() < deadline and len(self.killed) < self.times:
             time.sleep(0.005)
             if len(list(self.outputs.glob("runs/*/result.json"))) < self.others:
                 continue
-            for folder in self.outputs.glob("cohorts/*"):
-                if Progress.read(folder) >= self.steps and (folder / "owner.json").exists():
-                    self.killed = int(json.loads((folder / "owner.json").read_text())["pid"])
-                    os.kill(self.killed, signal.SIGKILL)
-                    return
+            for checkpoint in self.outputs.glob("cohorts/*/checkpoint.safetensors"):
+                self.kill(checkpoint.with_name("owner.json"))
+
+    def kill(self, owner: Path) -> None:
+        try:
+            worker = int(json.loads(owner.read_text())["pid"])
+        except (OSError, ValueError):
+            return
+        if worker not in self.killed:
+            self.killed.add(worker)
+            os.kill(worker, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """An outputs folder in which a long run's worker was killed after a short run was recorded; and what was said."""
-    outputs = tmp_path_factory.mktemp("killed")
-    killer = Killer(outputs, others=1, steps=2000)
-    killer.start()
-    with pytest.raises(RunError) as failed:
-        run(long_and_short(outputs), quiet=True)
-    killer.join()
-    assert killer.killed not in (0, os.getpid())
-    yield outputs, str(failed.value)
+EPOCHS = 300
 
 
 def long_and_short(outputs: Path) -> list[Config]:
     common = ("executor=local", "executor.workers=2", "executor.checkpoint_seconds=0", f"outputs={outputs}")
-    return [composed("training.epochs=300", "model.dropout=0.1", *common), composed("training.epochs=1", *common)]
+    return [composed(f"training.epochs={EPOCHS}", "model.dropout=0.1", *common), composed("training.epochs=1", *common)]
 
 
-def test_a_killed_worker_fails_its_runs_by_name_and_others_are_recorded(killed: tuple[Path, str]) -> None:
-    outputs, said = killed
-    (recorded,) = (outputs / "runs").glob("[!.]*")
-    assert Result(recorded).config.training.epochs == 1
-    assert " failed: TerminatedWorkerError" in said
-    assert len(said.splitlines()) == 1
-    assert recorded.name not in said
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The long run, as it is when nobody is killed."""
+    place = f"outputs={tmp_path_factory.mktemp('whole')}"
+    return everything(run(composed(f"training.epochs={EPOCHS}", "model.dropout=0.1", place), quiet=True)[0])
 
 
-def test_the_same_command_goes_on_and_ends_with_the_bits_of_an_uninterrupted_run(
-    killed: tuple[Path, str], tmp_path: Path
+def test_a_worker_that_is_killed_once_costs_no_run_and_no_bit(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    killer = Killer(tmp_path, others=1, times=1)
+    killer.start()
+    long, short = run(long_and_short(tmp_path), quiet=True)
+    killer.join()
+    assert killer.killed.isdisjoint({0, os.getpid()})
+    assert 0 < long.facts["went_on_from_epoch"] < EPOCHS
+    assert short.facts["went_on_from_epoch"] == 0
+    assert everything(long) == uninterrupted
+
+
+def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command_finishes_it(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
-    outputs, _ = killed
-    went_on = run(long_and_short(outputs), quiet=True)
-    assert [result.facts["went_on_from_epoch"] > 0 for result in went_on] == [True, False]
-    (whole,) = run(composed("training.epochs=300", "model.dropout=0.1", f"outputs={tmp_path}"), quiet=True)
-    assert everything(went_on[0]) == everything(whole)
-    assert list((outputs / "cohorts").glob("*")) == []
+    killer = Killer(tmp_path, others=1, times=2)
+    killer.start()
+    with pytest.raises(RunError) as failed:
+        run(long_and_short(tmp_path), quiet=True)
+    killer.join()
+    (recorded,) = (tmp_path / "runs").glob("[!.]*")
+    assert Result(recorded).config.training.epochs == 1
+    (line,) = str(failed.value).splitlines()
+    assert " failed: a worker process died (killed, or out of memory); alone: mlpexp train " in line
+    assert recorded.name not in line
+    long, _ = run(long_and_short(tmp_path), quiet=True)
+    assert 0 < long.facts["went_on_from_epoch"] < EPOCHS
+    assert everything(long) == uninterrupted
+    assert list((tmp_path / "cohorts").iterdir()) == []
+
+
+def test_a_poisonous_run_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlpexp import execution
+
+    train_cohort = execution.train_cohort
+
+    def poisoned(task: execution.Task) -> list[str]:
+        if any(content["seed"] == 3 for content in task.configs):
+            raise MemoryError("no room for seed 3")
+        return train_cohort(task)
+
+    monkeypatch.setattr(execution, "train_cohort", poisoned)
+    with pytest.raises(RunError, match=r"failed: MemoryError: no room for seed 3; alone: mlpexp train .*seed=3"):
+        run(composed("replicates=6", f"outputs={tmp_path}"), quiet=True)
+    seeds = {Result(folder).config.seed for folder in (tmp_path / "runs").glob("[!.]*")}
+    assert seeds == {0, 1, 2, 4, 5}
 
 
 # --- memory ---

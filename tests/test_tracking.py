@@ -17,7 +17,7 @@ from mlpexp.figures import illustrate
 from mlpexp.records import layer_of
 from mlpexp.results import Result
 from mlpexp.runner import run
-from mlpexp.tracking import MOST_POINTS, _metrics, open_store, show_runs, store_uri
+from mlpexp.tracking import MOST_POINTS, SHOWN, _metrics, open_store, show_runs, store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
@@ -124,10 +124,11 @@ def test_a_profile_is_one_metric_whose_step_is_the_layer(outputs: Path, finished
 
 def test_the_data_set_is_named_with_its_digest(finished: tuple[Run, Result]) -> None:
     shown, result = finished
+    assert shown.inputs is not None
     (used,) = shown.inputs.dataset_inputs
     assert used.dataset.name == "digits"
     assert result.facts["data"]["digest"].startswith(used.dataset.digest)
-    assert json.loads(used.dataset.profile)["train_examples"] == 1077
+    assert json.loads(str(used.dataset.profile))["train_examples"] == 1077
 
 
 def test_artifacts_are_copies_with_a_picture(outputs: Path, finished: tuple[Run, Result]) -> None:
@@ -164,7 +165,8 @@ def test_a_half_written_run_is_written_again_and_one_trained_again_replaces_its_
     (result,) = run(config, quiet=True)
     (first,) = shown_in(tmp_path).values()
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client.delete_tag(first.info.run_id, "mlpexp.tracked")
+    client.delete_tag(first.info.run_id, "mlpexp.tracked")  # as if it had been killed before the last write
+    (result.folder / SHOWN).unlink()
     run(config, quiet=True)
     (second,) = shown_in(tmp_path).values()
     assert second.info.run_id != first.info.run_id
@@ -198,7 +200,8 @@ def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) 
 
 def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from mlpexp.config import Tracking; from mlpexp.tracking import open_store;"
+        "import sys; from pathlib import Path; from mlpexp.config import Tracking;"
+        "from mlpexp.tracking import open_store;"
         "open_store(Tracking(experiment=sys.argv[2]), Path(sys.argv[1]))"
     )
     words = [sys.executable, "-W", "error::UserWarning", "-c", program, str(tmp_path)]
