@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import psutil
+
 from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
 
+USABLE_MEMORY = 0.6
 MOST_LANES = 64
 """Beyond this a wider cohort gains nothing, and its working set leaves the cache."""
 
@@ -76,15 +79,10 @@ def group(
     cohorts: list[list[int]] = []
     for positions in alike.values():
         first = configs[positions[0]]
+        refusal = too_large(first, size_of(first), workers, memory)
+        if refusal:
+            raise ConfigError([refusal])
         share, each = memory // workers, lane_bytes(first, size_of(first))
-        if each > share:
-            raise ConfigError(
-                [
-                    f"model.depth={first.model.depth} model.width={first.model.width} needs about {each / 1e9:.1f} GB "
-                    f"a network, each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer "
-                    "workers: executor.workers=1"
-                ]
-            )
         most = max(1, min(lanes or MOST_LANES, share // each))
         pieces = -(-len(positions) // most)
         cohorts += _cut(positions, pieces)
@@ -93,6 +91,29 @@ def group(
         cohorts.remove(largest)
         cohorts += _cut(largest, 2)
     return sorted(cohorts, key=lambda cohort: -_work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
+
+
+def too_large(config: Config, size: Size, workers: int, memory: int) -> str | None:
+    """What to tell of a run that does not even fit alone into a worker's share of the memory [bytes]."""
+    share, each = memory // workers, lane_bytes(config, size)
+    if each <= share:
+        return None
+    return (
+        f"model.depth={config.model.depth} model.width={config.model.width} needs about {each / 1e9:.1f} GB a network, "
+        f"each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer workers: executor.workers=1"
+    )
+
+
+def usable_memory() -> int:
+    """Bytes that cohorts may take together: most of what is free now."""
+    return int(psutil.virtual_memory().available * USABLE_MEMORY)
+
+
+def worker_count(config: Config, runs: int) -> int:
+    """Processes that train: as the config says, else one a core, and no more than there are runs."""
+    if config.executor.name == "serial":
+        return 1
+    return max(1, min(config.executor.workers or psutil.cpu_count() or 1, runs))
 
 
 def _cut(positions: list[int], pieces: int) -> list[list[int]]:

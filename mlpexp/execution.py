@@ -4,6 +4,7 @@ Flow: run → **execution** → training → journal. Worker processes are start
 the bit needs, before torch is loaded in them; no torch is loaded here until a cohort trains.
 """
 
+import math
 import os
 import struct
 import threading
@@ -260,15 +261,19 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
 class Progress:
     """How many run-steps a cohort has done: eight bytes in its folder, that anyone may read."""
 
+    EVERY_SECONDS = 0.1
+
     def __init__(self, folder: Path) -> None:
-        self.file, self.done = folder / "progress", 0
-        self.add(0)
+        self.file, self.done, self.told_at = folder / "progress", 0, -math.inf
 
     def add(self, run_steps: int) -> None:
         """Count more; a reader sees the old or the new number."""
         self.done += run_steps
-        with open(self.file, "wb") as stream:
-            stream.write(struct.pack("<q", self.done))
+        now = time.monotonic()
+        if now - self.told_at >= self.EVERY_SECONDS:
+            self.told_at = now
+            with open(self.file, "wb") as stream:
+                stream.write(struct.pack("<q", self.done))
 
     @staticmethod
     def read(folder: Path) -> int:

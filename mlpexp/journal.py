@@ -47,12 +47,13 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.pending, self.segments = folder, list[Piece](), 0
+        self.folder, self.pending, self.pending_bytes, self.segments = folder, list[Piece](), 0, 0
 
     def append(self, piece: Piece) -> None:
         """Take a piece; it reaches the disk with its segment."""
         self.pending.append(piece)
-        if sum(piece.size for piece in self.pending) >= SEGMENT_BYTES:
+        self.pending_bytes += piece.size
+        if self.pending_bytes >= SEGMENT_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -73,7 +74,7 @@ class Journal:
         content = save(arrays)
         name = f"segment-{self.segments:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         write_atomically(self.folder / name, content)
-        self.pending, self.segments = [], self.segments + 1
+        self.pending, self.pending_bytes, self.segments = [], 0, self.segments + 1
 
     def pieces(self) -> Iterator[Piece]:
         """All pieces in their order, one segment in memory at a time."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlpexp.cohorts import Size
+from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.numerics import STABLE_PRODUCTS, numerics
@@ -93,7 +93,6 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
     Raises ConfigError with a line for each mistake of any run.
     """
     facts = check_all(configs)
-    _must_agree(configs)
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
     salvage(order.outputs)
@@ -120,9 +119,15 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
 def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
     facts, mistakes = load_facts(configs)
+    _must_agree(configs)
+    workers, memory = worker_count(configs[0], len(configs)), usable_memory()
     for config in configs:
-        if data_key(config) in facts:
-            mistakes += check(config, facts[data_key(config)])
+        data = facts.get(data_key(config))
+        if data is None:
+            continue
+        mistakes += check(config, data)
+        oversized = too_large(config, data.size, workers, memory)
+        mistakes += [oversized] if oversized else []
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
     return facts

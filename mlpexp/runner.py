@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-import psutil
-
-from mlpexp.cohorts import group
+from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display
 from mlpexp.execution import Executor, Progress, Task, executor
@@ -22,7 +20,6 @@ from mlpexp.results import Result
 from mlpexp.salvage import salvage
 
 POLL_SECONDS, WAIT_SECONDS = 0.1, 0.5
-USABLE_MEMORY = 0.6
 
 Track = Callable[[list[Result]], None]
 
@@ -105,9 +102,8 @@ def train_all(order: Order, display: Display, track: Track) -> list[str]:
     """Train the open runs, cohort by cohort, and hand each finished cohort to the tracker. Returns what failed."""
     configs = [order.configs[i] for i in order.to_train]
     workers = worker_count(configs[0], len(configs))
-    memory = int(psutil.virtual_memory().available * USABLE_MEMORY)
     epochs = [order.epoch(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, memory, configs[0].executor.lanes, epochs)
+    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
     display.start(sum(map(order.updates, configs)), len(cohorts), min(workers, len(cohorts)))
     with place(configs[0].executor.name, min(workers, len(cohorts))) as where:
         attempts = Attempts(order, where)
@@ -193,13 +189,6 @@ def _task(order: Order, positions: Sequence[int]) -> Task:
         bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
         epoch=order.epoch(positions[0]),
     )
-
-
-def worker_count(config: Config, runs: int) -> int:
-    """Processes that train: as the config says, else one a core, and no more than there are runs."""
-    if config.executor.name == "serial":
-        return 1
-    return max(1, min(config.executor.workers or psutil.cpu_count() or 1, runs))
 
 
 @contextmanager

@@ -45,9 +45,9 @@ def launch(
 ) -> list[JobReturn]:
     """Train all points of a batch; one JobReturn each, in order. Exits with 1 where runs failed."""
     configs = Composer(files, str(hydra_config.hydra.job.config_name)).configs(job_overrides)
+    order = order_of(configs)
     folders = [_job_folder(hydra_config, first + i) for i in range(len(configs))]
     write_job_folders(hydra_config, job_overrides, configs, folders)
-    order = order_of(configs)
     failed = None
     try:
         execute(order)

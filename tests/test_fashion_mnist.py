@@ -1,4 +1,4 @@
-"""The main job on real pictures: skipped where Fashion-MNIST is not installed (`apt-get install dataset-fashion-mnist`)."""
+"""The main job on real pictures; needs Debian's package dataset-fashion-mnist."""
 
 import os
 from pathlib import Path

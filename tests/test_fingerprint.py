@@ -80,6 +80,16 @@ def test_what_changes_no_number_changes_no_name(overrides: list[str]) -> None:
     assert name(compose(*overrides)) == name(compose())
 
 
+@pytest.mark.parametrize(
+    "key", ["data.noise", "training.l2", "initialisation.sigma_b", "data.split.validation", "model.dropout"]
+)
+def test_minus_zero_is_zero(key: str) -> None:
+    point = ("data=moons", "initialisation=normal", "training.restore=final")
+    assert (
+        name(compose(*point, f"{key}=-0.0")) == name(compose(*point, f"{key}=0.0")) == name(compose(*point, f"{key}=0"))
+    )
+
+
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(random: Any) -> None:
     def shuffled(content: Any) -> Any:
@@ -245,6 +255,16 @@ def sections(kind: type[Section] = Section) -> Iterator[type[Section]]:
     for section in kind.__subclasses__():
         yield section
         yield from sections(section)
+
+
+def test_paths_alone_have_no_part_in_the_name() -> None:
+    marked = {
+        key
+        for section in sections()
+        for key, field in section.model_fields.items()
+        if any(isinstance(mark, Unhashed) for mark in field.metadata)
+    }
+    assert marked == {"path"}  # what a path leads to is hashed instead
 
 
 NEUTRAL = [

@@ -222,7 +222,7 @@ class Killer(threading.Thread):
             os.kill(worker, signal.SIGKILL)
 
 
-EPOCHS = 300
+EPOCHS = 120
 
 
 def long_and_short(outputs: Path) -> list[Config]:

@@ -21,7 +21,7 @@ EVERY_STATE = (
     ("optimizer=momentum", "seed=3"),
     ("optimizer.epsilon_placement=inside", "training.l2=0.01"),
     ("model.dropout=0.3", "data.label_noise=0.2"),
-    ("training.patience=3", "training.tolerance=0.001"),
+    ("training.patience=3", "training.tolerance=10"),  # stops in its third epoch
     ("training.restore=final",),
 )
 
