@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     data = commands.add_parser("data", help="what data there are; or one set, looked at")
     data.add_argument("name", nargs="?", help="a name from the list")
+    sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
+    sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
+    sync.add_argument("--experiment", default="mlpexp")
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     ui.add_argument("--port", type=int, default=0, help="0: a free one")
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    commands_by_name = {"reproduce": _reproduce, "data": _data, "ui": _ui}
+    commands_by_name = {"reproduce": _reproduce, "data": _data, "sync": _sync, "ui": _ui}
     return _guarded(commands_by_name[options.command], options)
 
 
@@ -82,6 +86,27 @@ def _data(options: argparse.Namespace) -> int:
         show_data_list()
     else:
         show_data(options.name)
+    return 0
+
+
+def _sync(options: argparse.Namespace) -> int:
+    """Every recorded run that says of no store that it is there."""
+    from pathlib import Path
+
+    from mlpexp.config import Tracking, absolute_outputs
+    from mlpexp.figures import illustrate
+    from mlpexp.results import recorded
+    from mlpexp.tracking import SHOWN, show_runs
+
+    outputs = Path(absolute_outputs(options.outputs))
+    open_runs = [run for run in recorded(outputs) if options.uri or not (run.folder / SHOWN).exists()]
+    illustrate(open_runs)
+    try:
+        show_runs(open_runs, Tracking(uri=options.uri, experiment=options.experiment), outputs)
+    except RuntimeError as error:
+        print(f"mlpexp: MLflow was not reached ({error})", file=sys.stderr)
+        return 1
+    print(f"{len(open_runs)} runs brought into experiment {options.experiment}")
     return 0
 
 

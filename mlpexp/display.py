@@ -46,6 +46,8 @@ class Display:
         self.runs, self.to_train = runs, to_train
         self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
         self.bar: Progress | None = None
+        self.best: tuple[float, str] | None = None
+        self.failures = 0
         self.waited_for = "writing to MLflow"
 
     def __enter__(self) -> Self:
@@ -85,10 +87,13 @@ class Display:
         now = time.monotonic()
         speed = run_steps / max(now - self.began, 1e-9)
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=run_steps, speed=f"{speed:,.0f}/s" if run_steps else "")
+            told = f"runs {self.ended}/{self.to_train}" + (f", {self.failures} failed" if self.failures else "")
+            self.bar.update(self.bar.task_ids[0], completed=run_steps, description=told, speed=f"{speed:,.0f}/s")
         elif now - self.told >= PLAIN_SECONDS:
             self.told = now
-            self.note(f"{self.ended}/{self.to_train} runs, {run_steps:,} of {self.total:,} run-steps, {speed:,.0f}/s")
+            best = f"; {self.best[1]}" if self.best else ""
+            steps = f"{run_steps:,} of {self.total:,} run-steps"
+            self.note(f"{self.ended}/{self.to_train} runs, {steps}, {speed:,.0f}/s{best}")
 
     def finished(self, runs: int) -> None:
         """So many more runs are done."""
@@ -97,8 +102,19 @@ class Display:
             seconds = time.monotonic() - self.began
             self.note(f"trained {_count(self.to_train, 'network')} in {seconds:.1f} s")
 
+    def scored(self, results: Sequence[Result]) -> None:
+        """Remember the best run on validation so far."""
+        for run in results:
+            for kind, sign in (("accuracy", 1), ("loss", -1)):
+                value = run.scores.get(metric(kind, "validation"))
+                if value is not None:
+                    if self.best is None or sign * value > self.best[0]:
+                        self.best = sign * value, f"best {kind} on validation {value:.4g}: {run.name}"
+                    break
+
     def failed(self, line: str) -> None:
         """A cohort failed: said when it happens."""
+        self.failures += 1
         self.console.print(line, style="red", highlight=False, markup=False)
 
     def waiting(self, what: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlpexp.config import Config, output_and_loss, validate
-from mlpexp.numerics import STABLE_PRODUCTS, environment, numerics
+from mlpexp.numerics import STABLE_PRODUCTS, environment, of_this_process
 
 ENVIRONMENT = {"MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """What stands in a training process's environment before torch is loaded."""
@@ -235,7 +235,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "output": output,
         "loss": loss,
         "measurements": configs[0].measurements.model_dump(),
-        "numerics": numerics(configs[0].executor.device, os.environ.get("MKL_CBWR", "unset")),
+        "numerics": of_this_process(configs[0].executor.device),
         "lanes": len(configs),
         "started": time.time(),
         "seconds": 0.0,

@@ -27,6 +27,13 @@ SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 def application(words: Sequence[str], sweep: bool = False) -> int:
     """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
+    grid: dict[str, list[str]] = {}
+    if any(word.startswith("tune.") for word in words):
+        from mlpexp.tuning import split_words
+
+        words, grid = split_words(words)
+        if not sweep:
+            raise ConfigError(["tune.… belongs to mlpexp sweep: it trains a grid within every point"])
     own = {flag for flag in words if sweep and flag in OWN_FLAGS}
     words = [*(["--multirun"] if sweep else []), *(hide_credentials(word) for word in words if word not in own)]
     options = get_args_parser().parse_args(words)
@@ -36,7 +43,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         return _show_only(words)
     from mlpexp.planning import check_all, plan  # loads what reads and writes records: not for help
 
-    points = compose_all(options, _sweeper_params(words) if options.multirun else [])
+    params = _sweeper_params(words) if options.multirun else []
+    points = compose_all(options, [*params, *(f"{key}={','.join(values)}" for key, values in grid.items())])
     runs = [run for point in points for run in point.runs()]
     check_all(runs)
     if "--plan" in own:
@@ -47,7 +55,7 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
     if options.multirun:
         from mlpexp.sweep import OPTIONS
 
-        OPTIONS.show_test = "--test" in own
+        OPTIONS.show_test, OPTIONS.tune = "--test" in own, grid
     codes: list[int] = []
     _hydra(words, lambda config: codes.append(_job(config)))
     return max(codes, default=0)

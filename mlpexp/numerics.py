@@ -5,9 +5,11 @@ Nothing here loads torch, so the command line can tell without waiting.
 
 import os
 import platform
+import re
 import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 STABLE_PRODUCTS = "AUTO,STRICT"
@@ -22,7 +24,7 @@ def numerics(device: str, stable_products: str) -> dict[str, str]:
     `stable_products` is the MKL_CBWR that the training process was started with.
     """
     return {
-        "torch": _version("torch"),
+        "torch": f"{_version('torch')} {_torch_build()}",
         "numpy": _version("numpy"),
         "products": f"MKL_CBWR={stable_products}",
         "processor": _processor(),
@@ -30,6 +32,23 @@ def numerics(device: str, stable_products: str) -> dict[str, str]:
         "device": device,
         "denormals": "flushed",
     }
+
+
+def of_this_process(device: str) -> dict[str, str]:
+    """`numerics` of a process that has loaded torch, with what it alone can tell: BLAS and instructions."""
+    import torch
+
+    found = numerics(device, os.environ.get("MKL_CBWR", "unset"))
+    blas = next((word for word in torch.__config__.show().split() if word.startswith("BLAS_INFO=")), "BLAS_INFO=?")
+    return found | {
+        "blas": blas.removeprefix("BLAS_INFO=").rstrip(","),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def agree(recorded: dict[str, str], here: dict[str, str]) -> bool:
+    """Whether a run was trained on what is `here`: compared in what can be told without loading torch."""
+    return all(recorded.get(name) == value for name, value in here.items())
 
 
 def environment() -> dict[str, object]:
@@ -66,6 +85,19 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+@lru_cache(maxsize=1)
+def _torch_build() -> str:
+    """The commit that torch was built from, read from its version file."""
+    spec = find_spec("torch")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    try:
+        text = (Path(folders[0]) / "version.py").read_text()
+    except (OSError, IndexError):
+        return "unknown"
+    match = re.search(r"git_version\s*=\s*['\"]([0-9a-f]+)", text)
+    return match[1][:12] if match else "unknown"
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
-from mlpexp.numerics import STABLE_PRODUCTS, numerics
+from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result, find
 from mlpexp.salvage import base_of, salvage
@@ -105,7 +105,7 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
     for name, i in first_of.items():
         known = find(order.outputs, name)
         if known and not rerun and known.measurements.covers(order.configs[i].measurements):
-            if known.numerics != numerics(configs[i].executor.device, STABLE_PRODUCTS):
+            if not agree(known.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
                 order.elsewhere.append(name)
             continue
         if known:

@@ -157,10 +157,12 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
             error = future.exception()
             if error is None:
                 done += sum(order.updates(order.configs[i]) for i in positions)
+                results = [order.result(name) for name in task.fingerprints]
                 display.finished(len(positions))
-                track([order.result(name) for name in task.fingerprints])
+                display.scored(results)
+                track(results)
             elif attempts.retry(positions, error, again):
-                display.failed(f"{len(positions)} runs are tried again: {_reason(error)}")
+                display.note(f"{len(positions)} runs are tried again: {_reason(error)}")
             else:
                 config = order.configs[positions[0]]
                 line = f"{task.fingerprints[0]} failed: {_reason(error)}; alone: {config.command()}"

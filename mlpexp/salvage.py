@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from mlpexp.config import Config
 from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically, write_runs
 from mlpexp.leases import identity, is_alive
+from mlpexp.numerics import agree
 from mlpexp.records import Array, Ending
 from mlpexp.results import Result
 
@@ -134,6 +135,6 @@ def _fits(result: Result, config: Config, data_digest: str, numerics: dict[str, 
         and (epoch < config.training.epochs or result.status == "interrupted")
         and (result.status == "interrupted" or epoch % config.training.evaluate_every == 0)
         and facts["data"]["digest"] == data_digest
-        and facts["numerics"] == numerics
+        and agree(facts["numerics"], numerics)
         and result.measurements == config.measurements
     )

@@ -7,7 +7,7 @@ import csv
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -24,6 +24,7 @@ from mlpexp.planning import Order
 from mlpexp.records import PARTS, metric
 from mlpexp.results import Result
 from mlpexp.runner import RunError, execute, order_of
+from mlpexp.tuning import Grid, tune
 from mlpexp.verdicts import labels, mean, points
 
 MOST_PROFILES = 6
@@ -35,6 +36,7 @@ class Options:
     """What the command line asks of a sweep beside its points."""
 
     show_test: bool = False
+    tune: Grid = field(default_factory=dict)
 
 
 OPTIONS = Options()
@@ -44,32 +46,46 @@ def launch(
     files: ConfigLoader, hydra_config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
 ) -> list[JobReturn]:
     """Train all points of a batch; one JobReturn each, in order. Exits with 1 where runs failed."""
-    configs = Composer(files, str(hydra_config.hydra.job.config_name)).configs(job_overrides)
-    order = order_of(configs)
+    composer = Composer(files, str(hydra_config.hydra.job.config_name))
+    configs = composer.configs(job_overrides)
+    order_of(configs)  # refuses before anything is written
     folders = [_job_folder(hydra_config, first + i) for i in range(len(configs))]
     write_job_folders(hydra_config, job_overrides, configs, folders)
-    failed = None
+    console, failed = Console(), None
     try:
-        execute(order)
+        if OPTIONS.tune:
+            picks = tune(composer, job_overrides, OPTIONS.tune)
+            configs = [pick.fresh for pick in picks]
+            for pick in picks:
+                console.print(pick.line(), highlight=False, markup=False, soft_wrap=True)
+            for warning in filter(None, (pick.warning() for pick in picks)):
+                console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        else:
+            execute(order_of(configs))
     except RunError as error:
         failed = error
-    results = [result for result in order.results() if (result.folder / "result.json").exists()]
-    console = Console()
-    if results:
-        file = Path(str(hydra_config.hydra.sweep.dir)) / "points.csv"
-        write_points(file, results)
-        show_points(results, console, OPTIONS.show_test)
-        if len(points(results)) <= MOST_PROFILES:
-            show_profiles(results, console)
-        console.print(f"all points as a table: {file}", style="dim", highlight=False, soft_wrap=True)
-        show_places(results, configs[0], console)
+    orders = [order_of([config.model_copy(update={"rerun": False})]) for config in configs]
+    found = [[run for run in order.results() if (run.folder / "result.json").exists()] for order in orders]
+    show(hydra_config, configs[0], list(dict.fromkeys(run for runs in found for run in runs)), console)
     if failed is not None:
         console.print(f"mlpexp: {failed}", style="red", highlight=False, markup=False)
         raise SystemExit(1)
-    return [
-        _job_return(config, overrides, folder, order)
-        for config, overrides, folder in zip(configs, job_overrides, folders, strict=True)
-    ]
+    return [_job_return(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
+
+
+def show(hydra_config: DictConfig, config: Config, results: Sequence[Result], console: Console) -> None:
+    """The table of points, the CSV, profiles of a few, and where to look next."""
+    if not results:
+        return
+    file = Path(str(hydra_config.hydra.sweep.dir)) / "points.csv"
+    write_points(file, results)
+    if OPTIONS.tune:
+        console.print("scores of the picks on fresh seeds:", style="bold", highlight=False)
+    show_points(results, console, OPTIONS.show_test)
+    if len(points(results)) <= MOST_PROFILES:
+        show_profiles(results, console)
+    console.print(f"all points as a table: {file}", style="dim", highlight=False, soft_wrap=True)
+    show_places(results, config, console)
 
 
 def write_job_folders(
@@ -132,10 +148,8 @@ def _job_folder(hydra_config: DictConfig, number: int) -> Path:
     return Path(str(hydra_config.hydra.sweep.dir)) / str(hydra_config.hydra.sweep.subdir)
 
 
-def _job_return(config: Config, overrides: Sequence[str], folder: Path, order: Order) -> JobReturn:
+def _job_return(config: Config, overrides: Sequence[str], folder: Path, runs: Sequence[Result]) -> JobReturn:
     """As Hydra's own launchers return it."""
-    wanted = {(run.point(), run.seed) for run in config.runs()}
-    runs = [r for r, c in zip(order.results(), order.configs, strict=True) if (c.point(), c.seed) in wanted]
     returned = JobReturn()
     returned.overrides, returned.working_dir = list(overrides), str(folder)
     returned.cfg = OmegaConf.create(config.shown())

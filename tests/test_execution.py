@@ -58,12 +58,18 @@ def test_workers_start_with_the_environment_that_stable_products_need(monkeypatc
         local.shutdown()
 
 
-def test_progress_counts_up_and_is_zero_before_a_cohort_begins(tmp_path: Path) -> None:
+def test_progress_counts_up_a_few_times_a_second_and_is_zero_before_a_cohort_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("mlpexp.execution.time.monotonic", lambda: now)
     assert Progress.read(tmp_path) == 0
     progress = Progress(tmp_path)
-    for more in (5, 2**40):
+    seen = []
+    for now, more in ((100.0, 5), (100.01, 1), (100.2, 2**40)):  # noqa: B007 (the clock)
         progress.add(more)
-    assert Progress.read(tmp_path) == 5 + 2**40
+        seen.append(Progress.read(tmp_path))
+    assert seen == [5, 5, 6 + 2**40]
     (tmp_path / "progress").write_bytes(b"half")
     assert Progress.read(tmp_path) == 0
 

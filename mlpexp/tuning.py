@@ -1,0 +1,111 @@
+"""Fair comparison: the same grid within every point, picked on validation, the pick scored on fresh seeds.
+
+Flow: sweep → **tuning** → runner. Without it a table of depths mostly compares luck with the step size.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from mlpexp.composition import Composer, parse
+from mlpexp.config import Config
+from mlpexp.records import metric
+from mlpexp.refusals import ConfigError
+from mlpexp.results import Result
+from mlpexp.runner import execute, order_of
+from mlpexp.verdicts import mean
+
+PREFIX = "tune."
+
+Grid = dict[str, list[str]]
+"""Key → its values, as they are written on the command line."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The best candidate of one point, and its runs on fresh seeds."""
+
+    overrides: list[str]
+    chosen: dict[str, str]
+    on_edge: list[str]
+    fresh: Config
+
+    def line(self) -> str:
+        """`model.depth=2: picked optimizer.learning_rate=0.01 on validation`."""
+        values = " ".join(f"{key}={value}" for key, value in self.chosen.items())
+        return f"{' '.join(self.overrides) or 'the point'}: picked {values} on validation"
+
+    def warning(self) -> str | None:
+        """Where the pick lies on the edge of its grid, a better value may lie beyond."""
+        if not self.on_edge:
+            return None
+        values = ", ".join(f"{key}={self.chosen[key]}" for key in self.on_edge)
+        return f"{' '.join(self.overrides) or 'the point'}: the pick {values} lies on the edge of its grid; widen it"
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], Grid]:
+    """The words without `tune.KEY=[a,b,…]`, and the grid that those name."""
+    rest = [word for word in words if not word.startswith(PREFIX)]
+    grid: Grid = {}
+    for word in words:
+        if not word.startswith(PREFIX):
+            continue
+        key, _, text = word.removeprefix(PREFIX).partition("=")
+        values = parse(f"{key}={text}").value() if text else None
+        if not isinstance(values, list) or not values:
+            raise ConfigError([f"{word} names no grid; write {PREFIX}{key or 'KEY'}=[a,b,…]"])
+        grid[key] = [str(value) for value in values]
+    return rest, grid
+
+
+def candidates(overrides: Sequence[str], grid: Grid) -> list[tuple[dict[str, str], list[str]]]:
+    """Every combination of the grid, with the overrides of the point that it makes."""
+    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [(choice, [*overrides, *(f"{key}={value}" for key, value in choice.items())]) for choice in combinations]
+
+
+def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid) -> list[Pick]:
+    """Train every candidate of every point, pick on validation, and train the picks on fresh seeds.
+
+    The fresh seeds follow those of the search: seed + replicates … seed + 2·replicates − 1.
+    """
+    per_point = [candidates(overrides, grid) for overrides in job_overrides]
+    configs = composer.configs([words for point in per_point for _, words in point])
+    order = order_of(configs)
+    execute(order)
+    results = iter(order.results())
+    remaining = iter(configs)
+    picks = []
+    for overrides, point in zip(job_overrides, per_point, strict=True):
+        scored = []
+        for choice, _ in point:
+            config = next(remaining)
+            scored.append((score([next(results) for _ in range(config.replicates)]), choice, config))
+        _, chosen, config = max(scored, key=lambda candidate: candidate[0])
+        fresh = config.model_copy(update={"seed": config.seed + config.replicates})
+        picks.append(Pick(list(overrides), chosen, edges(chosen, grid), fresh))
+    execute(order_of([pick.fresh for pick in picks]))
+    return picks
+
+
+def score(runs: Sequence[Result]) -> float:
+    """Higher is better: mean validation accuracy, else minus the loss; a candidate with a diverged seed comes last."""
+    for kind, sign in (("accuracy", 1), ("loss", -1)):
+        values = [run.scores.get(metric(kind, "validation")) for run in runs]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            return sign * mean(known).value
+    return float("-inf")
+
+
+def edges(chosen: Mapping[str, str], grid: Grid) -> list[str]:
+    """Keys whose choice is the least or the largest of three or more numbers."""
+    found = []
+    for key, values in grid.items():
+        try:
+            numbers = sorted(float(value) for value in values)
+        except ValueError:
+            continue  # names have no edge
+        if len(numbers) > 2 and float(chosen[key]) in (numbers[0], numbers[-1]):
+            found.append(key)
+    return found
