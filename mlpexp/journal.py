@@ -28,10 +28,10 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from mlpexp import yaml_text
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
 
 SEGMENT_BYTES = 8 << 20
@@ -168,8 +168,7 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "best_step": ending.best_step,
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
-    config = yaml.safe_dump(header["config"], sort_keys=False, allow_unicode=True)
-    write_atomically(place / "config.yaml", config.encode())
+    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
     for name, row in (("best", ending.best), ("final", ending.final)):
         write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
     write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
@@ -204,7 +203,7 @@ def row_of(named: Mapping[str, Array], bias: bool) -> Array:
 
 def read_state(folder: Path) -> dict[str, Array]:
     """The state from which a run goes on: its weights, and what its checkpoint keeps beside them."""
-    bias = yaml.safe_load((folder / "config.yaml").read_text())["model"]["bias"]
+    bias = yaml_text.load((folder / "config.yaml").read_text())["model"]["bias"]
     rows = {name: row_of(load_file(folder / f"{file}.safetensors"), bias) for name, file in WEIGHTS.items()}
     return rows | load_file(folder / CHECKPOINT)
 

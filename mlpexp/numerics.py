@@ -80,6 +80,7 @@ def _git(folder: Path, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
+@lru_cache(maxsize=64)
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -37,6 +37,7 @@ class Order:
     to_train: list[int] = field(default_factory=list)
     bases: dict[int, Result] = field(default_factory=dict)
     """Recorded runs that some of those to train go on from: interrupted ones, or shorter ones."""
+    read: dict[str, Result] = field(default_factory=dict)
     made_at: float = field(default_factory=time.time)
     elsewhere: list[str] = field(default_factory=list)
     """Fingerprints of recorded runs that are taken as they are, but were trained under other numerics."""
@@ -75,7 +76,7 @@ class Order:
 
     def result(self, name: str) -> Result:
         """The run with that fingerprint, once it is recorded."""
-        return Result(self.outputs / "runs" / name)
+        return self.read.setdefault(name, Result(self.outputs / "runs" / name))
 
     def is_recorded_since(self, name: str) -> bool:
         """Whether a run was recorded, by another process, after this order was made."""

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from mlpexp import yaml_text
 from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_of, signal_ratio
 
@@ -78,6 +78,11 @@ class Record:
             raise KeyError(f"{name} is not in this record; it has {', '.join([*self.metrics, *self.quantities])}")
         return np.stack(self._columns(layers), axis=1)
 
+    def whole(self) -> Self:
+        """This record with all columns read at once: for whoever needs most of them."""
+        self._columns(self.columns)
+        return self
+
     def measured(self, quantity: str) -> tuple[Array, Array]:
         """Steps [t] at which a quantity was measured, and its values there, [t, L]."""
         values = self[quantity]
@@ -126,7 +131,11 @@ class Result:
     @cached_property
     def config(self) -> Config:
         """The run's config; tracking, executor and outputs are at their defaults."""
-        return validate(yaml.safe_load((self.folder / "config.yaml").read_text()))
+        return validate(yaml_text.load((self.folder / "config.yaml").read_text()))
+
+    def exists(self) -> bool:
+        """Whether the run is recorded."""
+        return (self.folder / "result.json").exists()
 
     @property
     def fingerprint(self) -> str:
@@ -198,7 +207,7 @@ def recorded(outputs: str | Path) -> Iterator[Result]:
 def find(outputs: str | Path, fingerprint: str) -> Result | None:
     """The finished run of that fingerprint."""
     folder = Path(outputs) / "runs" / fingerprint
-    return Result(folder) if (folder / "result.json").exists() else None
+    return result if (result := Result(folder)).exists() else None
 
 
 def load(outputs: str | Path | None = None) -> "pd.DataFrame":

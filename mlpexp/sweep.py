@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
+from mlpexp import yaml_text
 from mlpexp.cohorts import cohort_key
 from mlpexp.composition import Composer
 from mlpexp.config import Config
@@ -24,7 +24,7 @@ from mlpexp.planning import Order
 from mlpexp.records import PARTS, metric
 from mlpexp.results import Result
 from mlpexp.runner import RunError, execute, order_of
-from mlpexp.tuning import Grid, tune
+from mlpexp.tuning import Grid, Pick, tune
 from mlpexp.verdicts import labels, mean, points
 
 MOST_PROFILES = 6
@@ -48,29 +48,33 @@ def launch(
     """Train all points of a batch; one JobReturn each, in order. Exits with 1 where runs failed."""
     composer = Composer(files, str(hydra_config.hydra.job.config_name))
     configs = composer.configs(job_overrides)
-    order_of(configs)  # refuses before anything is written
+    order = order_of(configs)  # refuses before anything is written
     folders = [_job_folder(hydra_config, first + i) for i in range(len(configs))]
     write_job_folders(hydra_config, job_overrides, configs, folders)
     console, failed = Console(), None
     try:
         if OPTIONS.tune:
             picks = tune(composer, job_overrides, OPTIONS.tune)
+            _tell_picks(picks, console)
             configs = [pick.fresh for pick in picks]
-            for pick in picks:
-                console.print(pick.line(), highlight=False, markup=False, soft_wrap=True)
-            for warning in filter(None, (pick.warning() for pick in picks)):
-                console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        else:
-            execute(order_of(configs))
+            order = order_of(configs)
+        execute(order)
     except RunError as error:
         failed = error
-    orders = [order_of([config.model_copy(update={"rerun": False})]) for config in configs]
-    found = [[run for run in order.results() if (run.folder / "result.json").exists()] for order in orders]
-    show(hydra_config, configs[0], list(dict.fromkeys(run for runs in found for run in runs)), console)
+    recorded = iter(order.results())
+    found = [[run for _, run in zip(config.runs(), recorded, strict=False) if run.exists()] for config in configs]
+    show(hydra_config, configs[0], list({run.fingerprint: run for runs in found for run in runs}.values()), console)
     if failed is not None:
         console.print(f"mlpexp: {failed}", style="red", highlight=False, markup=False)
         raise SystemExit(1)
     return [_job_return(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
+
+
+def _tell_picks(picks: Sequence[Pick], console: Console) -> None:
+    for pick in picks:
+        console.print(pick.line(), highlight=False, markup=False, soft_wrap=True)
+    for warning in filter(None, (pick.warning() for pick in picks)):
+        console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def show(hydra_config: DictConfig, config: Config, results: Sequence[Result], console: Console) -> None:
@@ -99,8 +103,8 @@ def write_job_folders(
     for folder, overrides, config in zip(folders, job_overrides, configs, strict=True):
         own = folder / ".hydra"
         own.mkdir(parents=True, exist_ok=True)
-        (own / "overrides.yaml").write_text(yaml.safe_dump(list(overrides), allow_unicode=True))
-        (own / "config.yaml").write_text(yaml.safe_dump(config.shown(), sort_keys=False, allow_unicode=True))
+        (own / "overrides.yaml").write_text(yaml_text.dump(list(overrides)))
+        (own / "config.yaml").write_text(yaml_text.dump(config.shown()))
         with suppress(FileExistsError):
             os.link(shared, own / "hydra.yaml")
 

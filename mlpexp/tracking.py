@@ -21,7 +21,7 @@ from mlpexp.refusals import redact
 from mlpexp.results import Result
 from mlpexp.verdicts import signal_profile, signal_sentence
 
-MOST_POINTS, CURVE_POINTS, LAYER_STEPS, BATCH = 600, 100, 20, 999
+MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
@@ -32,7 +32,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 for _talker in ("mlflow", "alembic"):
@@ -118,11 +118,7 @@ def _show(client: MlflowClient, experiment: str, result: Result) -> None:
         for key, value in result.config.flat().items()
         if value is not None
     ]
-    for i in range(0, len(parameters), 100):
-        client.log_batch(run_id, params=parameters[i : i + 100])
-    metrics = list(_metrics(result))
-    for i in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[i : i + BATCH], tags=[RunTag("mlpexp.cursor", str(i + BATCH))])
+    client.log_batch(run_id, metrics=_metrics(result), params=parameters)  # below 1000 entries: one transaction
     client.log_inputs(run_id, [_dataset(result)])
     for name in ARTIFACTS:
         if (result.folder / name).exists():
@@ -177,7 +173,7 @@ def _dataset(result: Result) -> DatasetInput:
 
 def _metrics(result: Result) -> list[Metric]:
     """At most 600 points: scores, profiles over depth, δ and gradient norms of layers at log-spaced steps, curves."""
-    record, facts = result.record, result.facts
+    record, facts = result.record.whole(), result.facts
     last = int(record.steps[-1])
     start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, last)
     found: list[Metric] = []

@@ -23,7 +23,7 @@ Grid = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Pick:
-    """The best candidate of one point, and its runs on fresh seeds."""
+    """The best candidate of one point, and its config with fresh seeds."""
 
     overrides: list[str]
     chosen: dict[str, str]
@@ -65,7 +65,7 @@ def candidates(overrides: Sequence[str], grid: Grid) -> list[tuple[dict[str, str
 
 
 def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid) -> list[Pick]:
-    """Train every candidate of every point, pick on validation, and train the picks on fresh seeds.
+    """Train every candidate of every point, and pick on validation; the picks on fresh seeds are left to train.
 
     The fresh seeds follow those of the search: seed + replicates … seed + 2·replicates − 1.
     """
@@ -84,7 +84,6 @@ def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid)
         _, chosen, config = max(scored, key=lambda candidate: candidate[0])
         fresh = config.model_copy(update={"seed": config.seed + config.replicates})
         picks.append(Pick(list(overrides), chosen, edges(chosen, grid), fresh))
-    execute(order_of([pick.fresh for pick in picks]))
     return picks
 
 
