@@ -165,9 +165,10 @@ def train_cohort(task: Task) -> list[str]:
 
 def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.checkpoints import capture, restore
-    from mlpexp.journal import Journal, read_state, write_runs
+    from mlpexp.journal import Journal
     from mlpexp.lanes import build
     from mlpexp.records import Ending, Piece
+    from mlpexp.run_folder import read_state, write_runs
     from mlpexp.salvage import settle, write_headers
     from mlpexp.training import train
 

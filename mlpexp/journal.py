@@ -1,38 +1,22 @@
-"""The folder of a run, and the journal that its cohort writes on the way there.
+"""The journal that a cohort writes while it trains: append-only, in pieces, each with a checksum.
 
-Flow: training → **journal** → run folder → (tracking, results). Files appear whole or not at all: they are written
-beside their place, brought to disk, and renamed.
-
-`outputs/cohorts/<id>/` holds the journal of a cohort in training: one segment every few megabytes, its checksum in its
-name, so the memory of a long run does not grow with its steps. `outputs/runs/<fingerprint>/` is the record of a run:
-
-    config.yaml         the run's config
-    result.json         status, scores, steps, what was measured, numerics
-    record.parquet      a row a step: batch loss, evaluations, `quantity/layer_01` …
-    best.safetensors    weights with the lowest validation loss; final.safetensors those at the end
-    checkpoint.safetensors, normalisation.safetensors   what it takes to go on, and to predict from raw inputs
-    environment.json    versions, platform, commit
+Flow: training → **journal** → run folder. `outputs/cohorts/<id>/` holds one segment every few megabytes, its checksum in
+its name, so the memory of a long run does not grow with its steps; and one checkpoint, which replaces the last. Files
+appear whole or not at all: they are written beside their place, brought to disk, and renamed.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from mlpexp import yaml_text
-from mlpexp.records import Array, Ending, Piece, layer_metric, metric
+from mlpexp.records import Array, Piece
 
 SEGMENT_BYTES = 8 << 20
 CHECKPOINT = "checkpoint.safetensors"
@@ -120,190 +104,6 @@ def _piece(arrays: Mapping[str, Any]) -> Piece:
     )
 
 
-def write_runs(
-    runs: Path,
-    pieces: Callable[[], Iterable[Piece]],
-    endings: Sequence[Ending],
-    headers: Sequence[Mapping[str, Any]],
-    states: Mapping[int, Mapping[str, Array]],
-) -> None:
-    """Write the run folder of each lane.
-
-    `headers[lane]` has fingerprint, config, result, widths, bias, normalisation, environment, the names of evaluations,
-    and as `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept
-    beside their weights.
-    """
-    runs.mkdir(parents=True, exist_ok=True)
-    places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
-    for place in places.values():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-    at_once = lanes_at_once(max((ending.last_step for ending in endings), default=0), headers)
-    for first in range(0, len(endings), at_once):
-        some = {ending.lane: ending for ending in endings[first : first + at_once]}
-        _write_records(pieces(), some, places, headers)
-    for ending in endings:
-        header = headers[ending.lane]
-        _write_rest(places[ending.lane], ending, header)
-        if ending.lane in states:
-            kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
-            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
-        move_into_place(places[ending.lane], runs / header["fingerprint"])
-
-
-def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
-    """How many records are written in one reading of the journal: their buffers and footers stay in memory."""
-    columns = 1 + max(len(h["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
-    groups = 1 + last_step // GROUP_ROWS
-    lane_bytes = columns * (8 * min(last_step + 1, GROUP_ROWS) + FOOTER_BYTES * groups)
-    return max(1, RECORD_BYTES // lane_bytes)
-
-
-def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
-    result = header["result"] | {
-        "fingerprint": header["fingerprint"],
-        "status": ending.status,
-        "diverged_at_step": ending.last_step if ending.status == "diverged" else None,
-        "last_step": ending.last_step,
-        "best_step": ending.best_step,
-        "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
-    }
-    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
-    for name, row in (("best", ending.best), ("final", ending.final)):
-        write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
-    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
-    write_atomically(place / "environment.json", json_bytes(header["environment"]))
-    write_atomically(place / "result.json", json_bytes(result))
-
-
-def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
-    """A row [P] of Θ under torch.nn.Linear's names: `layers.0.weight` [k_out, k_in], `layers.0.bias`."""
-    named, start = {}, 0
-    for l, (inputs, outputs) in enumerate(pairwise(widths)):
-        weights = row[start : start + inputs * outputs].reshape(inputs, outputs)
-        named[f"layers.{l}.weight"] = np.ascontiguousarray(weights.T)
-        start += inputs * outputs
-        if bias:
-            named[f"layers.{l}.bias"] = np.ascontiguousarray(row[start : start + outputs])
-            start += outputs
-    return named
-
-
-GROUP_ROWS, FOOTER_BYTES, RECORD_BYTES = 4096, 1024, 256 << 20
-
-
-def row_of(named: Mapping[str, Array], bias: bool) -> Array:
-    """The inverse of `tensors`."""
-    parts = []
-    for l in range(len(named) // (2 if bias else 1)):
-        parts.append(named[f"layers.{l}.weight"].T.ravel())
-        parts += [named[f"layers.{l}.bias"]] if bias else []
-    return np.concatenate(parts)
-
-
-def read_state(folder: Path) -> dict[str, Array]:
-    """The state from which a run goes on: its weights, and what its checkpoint keeps beside them."""
-    bias = yaml_text.load((folder / "config.yaml").read_text())["model"]["bias"]
-    rows = {name: row_of(load_file(folder / f"{file}.safetensors"), bias) for name, file in WEIGHTS.items()}
-    return rows | load_file(folder / CHECKPOINT)
-
-
-WEIGHTS = {"parameters": "final", "best": "best"}
-
-
-def _write_records(
-    pieces: Iterable[Piece],
-    endings: Mapping[int, Ending],
-    places: Mapping[int, Path],
-    headers: Sequence[Mapping[str, Any]],
-) -> None:
-    """One parquet file a lane: rows of the run it went on from, then its own; none behind a diverging step."""
-    with ExitStack() as open_files:
-        lanes = {
-            lane: open_files.enter_context(
-                _LaneRecord(places[lane] / "record.parquet", ending.last_step, headers[lane]["evaluations"])
-            )
-            for lane, ending in endings.items()
-        }
-        begun: set[int] = set()
-        for piece in pieces:
-            for column, lane in enumerate(piece.lanes):
-                if lane not in lanes:
-                    continue  # it ended before a checkpoint that the others go on from
-                base = headers[lane]["base"]
-                if base and lane not in begun:
-                    lanes[lane].go_on(pq.read_table(Path(base) / "record.parquet"), int(piece.steps[0]))
-                begun.add(lane)
-                lanes[lane].append(piece, column)
-
-
-class _LaneRecord:
-    """The parquet file of one lane, written a group of rows at a time."""
-
-    def __init__(self, file: Path, last_step: int, evaluations: Sequence[str]) -> None:
-        self.file, self.last_step, self.evaluations = file, last_step, evaluations
-        self.columns: dict[str, list[NDArray[Any]]] = {}
-        self.measured: list[NDArray[np.bool_]] = []
-        self.rows = 0
-        self.writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._write()
-        if self.writer is not None:
-            self.writer.close()
-
-    def go_on(self, earlier: pa.Table, step: int) -> None:
-        """Take over the rows before `step` of an earlier record."""
-        kept = earlier.slice(0, int(np.searchsorted(earlier.column("step").to_numpy(), step)))
-        self._write_table(kept.combine_chunks())
-
-    def append(self, piece: Piece, column: int) -> None:
-        """One lane's rows of a piece. An evaluation stands in the row of its step."""
-        count = int(np.searchsorted(piece.steps, self.last_step, side="right"))
-        if not count:
-            return
-        own: dict[str, NDArray[Any]] = {
-            "step": piece.steps[:count],
-            metric("loss", "batch"): piece.losses[:count, column],
-        }
-        for name in self.evaluations:
-            own[name] = np.full(count, np.nan)
-            own[name][0] = piece.evaluation[name][column] if name in piece.evaluation else np.nan
-        own |= {name: values[:count, column] for name, values in piece.layers.items()}
-        for name, values in own.items():
-            self.columns.setdefault(name, []).append(values)
-        self.measured.append(piece.measured[:count])
-        self.rows += count
-        if self.rows >= GROUP_ROWS:
-            self._write()
-
-    def _write(self) -> None:
-        """Write the gathered rows; what was not evaluated or measured at a step is null."""
-        if not self.rows:
-            return
-        blank = ~np.concatenate(self.measured)
-        cells: dict[str, pa.Array] = {}
-        for name, parts in self.columns.items():
-            values = np.concatenate(parts)
-            if values.ndim == 1:
-                cells[name] = pa.array(values, mask=np.isnan(values) if name in self.evaluations else None)
-                continue
-            for layer, column in enumerate(values.T, start=1):
-                cells[layer_metric(name, layer, values.shape[1])] = pa.array(
-                    column, mask=blank if blank.any() else None
-                )
-        self._write_table(pa.table(cells))
-        self.columns, self.measured, self.rows = {}, [], 0
-
-    def _write_table(self, table: pa.Table) -> None:
-        if self.writer is None:
-            self.writer = pq.ParquetWriter(self.file, table.schema, compression="zstd", write_statistics=False)
-        self.writer.write_table(table.select(self.writer.schema.names))
-
-
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """Readable JSON; refuses NaN."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
@@ -317,19 +117,3 @@ def write_atomically(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(beside, file)
-
-
-def move_into_place(folder: Path, target: Path) -> None:
-    """Rename a finished folder to its place; what stood there (a run trained again) makes room."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    for _ in range(100):  # another process may put the same run there at the same time
-        with suppress(FileNotFoundError):
-            os.rename(target, old)
-        try:
-            os.rename(folder, target)
-            break
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)

@@ -14,11 +14,12 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from mlpexp.config import Config
-from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically, write_runs
+from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_atomically
 from mlpexp.leases import identity, is_alive
 from mlpexp.numerics import agree
 from mlpexp.records import Array, Ending
 from mlpexp.results import Result
+from mlpexp.run_folder import write_runs
 
 OWNER, HEADERS = "owner.json", "headers.json"
 

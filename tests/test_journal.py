@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from runs_fixtures import files_below
 from safetensors.numpy import load_file
 
-from mlpexp import journal
-from mlpexp.journal import Journal, JournalError, read_segment, row_of, tensors, write_atomically, write_runs
+from mlpexp import journal, run_folder
+from mlpexp.journal import Journal, JournalError, read_segment, write_atomically
 from mlpexp.records import Ending, Piece
 from mlpexp.results import Record
+from mlpexp.run_folder import row_of, tensors, write_runs
 
 EVALUATIONS = ("loss/train", "loss/validation")
 
@@ -102,7 +103,8 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from mlpexp.journal import Journal, write_runs
+from mlpexp.journal import Journal
+from mlpexp.run_folder import write_runs
 from test_journal import ending, header, piece
 steps = int(sys.argv[2])
 book = Journal(Path(sys.argv[1]) / "book")
@@ -228,7 +230,7 @@ def test_steps_that_were_not_measured_are_blank(tmp_path: Path) -> None:
 def test_many_rows_are_written_in_groups_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [piece(range(start, start + 10), [0]) for start in range(0, 100, 10)]
     (whole,) = written(tmp_path / "one", pieces, [ending(0, 99)])
-    monkeypatch.setattr(journal, "GROUP_ROWS", 16)
+    monkeypatch.setattr(run_folder, "GROUP_ROWS", 16)
     (cut,) = written(tmp_path / "many", pieces, [ending(0, 99)])
     assert pq.ParquetFile(cut.file).num_row_groups > pq.ParquetFile(whole.file).num_row_groups
     assert cut.columns == whole.columns
