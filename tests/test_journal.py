@@ -242,7 +242,7 @@ def test_many_lanes_are_written_in_batches_and_each_gets_all_its_rows(
 ) -> None:
     pieces = [piece(range(start, start + 10), range(7)) for start in range(0, 40, 10)]
     together = written(tmp_path / "together", pieces, [ending(lane, 39) for lane in range(7)])
-    monkeypatch.setattr(journal, "lanes_at_once", lambda *_: 3)
+    monkeypatch.setattr(run_folder, "lanes_at_once", lambda *_: 3)
     batches = written(tmp_path / "batches", pieces, [ending(lane, 39) for lane in range(7)])
     for one, other in zip(together, batches, strict=True):
         assert one.file.read_bytes() == other.file.read_bytes()
