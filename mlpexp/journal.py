@@ -1,8 +1,8 @@
 """The journal that a cohort writes while it trains: append-only, in pieces, each with a checksum.
 
-Flow: training → **journal** → run folder. `outputs/cohorts/<id>/` holds one segment every few megabytes, its checksum
-in its name, so the memory of a long run does not grow with its steps; and one checkpoint, which replaces the last. Files
-appear whole or not at all: they are written beside their place, brought to disk, and renamed.
+Flow: training → **journal** → run folder. `outputs/cohorts/<id>/` holds one segment every few megabytes, its
+checksum in its name, so the memory of a long run does not grow with its steps; and one checkpoint, which replaces the
+last. Files appear whole or not at all: they are written beside their place, brought to disk, and renamed.
 """
 
 import hashlib
