@@ -10,7 +10,7 @@ DESCRIPTION = """\
 mlpexp: an instrument to study the training of multilayer perceptrons.
 
   mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
-  mlpexp train --help           every key, with its unit and its values
+  mlpexp train --help           groups and keys with their defaults
   mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu replicates=5
 """
 
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     data = commands.add_parser("data", help="what data there are; or one set, looked at")
     data.add_argument("name", nargs="?", help="a name from the list")
+    data.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its keys: data.path=FILE data.target=COLUMN …")
     sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
@@ -85,7 +86,9 @@ def _data(options: argparse.Namespace) -> int:
     if options.name is None:
         show_data_list()
     else:
-        show_data(options.name)
+        from mlpexp.composition import compose
+
+        show_data(compose([f"data={options.name}", *options.keys]).data)
     return 0
 
 

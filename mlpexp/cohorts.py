@@ -25,6 +25,7 @@ class Size:
     inputs: int
     outputs: int
     examples: int
+    rows: int = 0  # in all parts together
 
 
 def cohort_key(config: Config) -> str:
@@ -47,7 +48,7 @@ def cohort_key(config: Config) -> str:
 def lane_bytes(config: Config, size: Size) -> int:
     """Memory that one lane takes while it trains: its rows of Θ, its activations, its records of an epoch."""
     model, training = config.model, config.training
-    number = 8 if training.dtype == "float64" else 4
+    number = _number_bytes(config)
     units = model.width * (model.depth - 1) + size.outputs
     widths = [size.inputs, *[model.width] * (model.depth - 1), size.outputs]
     parameters = sum((a + 1) * b for a, b in pairwise(widths))
@@ -55,9 +56,19 @@ def lane_bytes(config: Config, size: Size) -> int:
     rows = size.examples if full else training.batch_size
     steps = 1 if full else -(-size.examples // training.batch_size)
     rows_of_theta = 12 * parameters  # Θ, gradient, update, two states, best, and scratch for each
-    activations = 5 * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
+    masks = 3 * units * rows if model.dropout else 0
+    activations = masks + 5 * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
     records = steps * (1 + model.depth * len(config.measurements.quantities))
     return number * (rows_of_theta + activations + records) + 24 * size.examples
+
+
+def data_bytes(config: Config, size: Size) -> int:
+    """Memory that a cohort's data take in a worker: as loaded, in double precision, and in the training's."""
+    return size.rows * size.inputs * (8 + 8 + _number_bytes(config))
+
+
+def _number_bytes(config: Config) -> int:
+    return 8 if config.training.dtype == "float64" else 4
 
 
 def group(
@@ -82,7 +93,8 @@ def group(
         refusal = too_large(first, size_of(first), workers, memory)
         if refusal:
             raise ConfigError([refusal])
-        share, each = memory // workers, lane_bytes(first, size_of(first))
+        share = memory // workers - data_bytes(first, size_of(first))
+        each = lane_bytes(first, size_of(first))
         most = max(1, min(lanes or MOST_LANES, share // each))
         pieces = -(-len(positions) // most)
         cohorts += _cut(positions, pieces)
@@ -95,12 +107,13 @@ def group(
 
 def too_large(config: Config, size: Size, workers: int, memory: int) -> str | None:
     """What to tell of a run that does not even fit alone into a worker's share of the memory [bytes]."""
-    share, each = memory // workers, lane_bytes(config, size)
+    share, each = memory // workers, lane_bytes(config, size) + data_bytes(config, size)
     if each <= share:
         return None
+    fewer = ", or fewer workers: executor.workers=1" if workers > 1 else ""
     return (
         f"model.depth={config.model.depth} model.width={config.model.width} needs about {each / 1e9:.1f} GB a network, "
-        f"each worker has {share / 1e9:.1f} GB; choose a smaller network or batch, or fewer workers: executor.workers=1"
+        f"each worker has {share / 1e9:.1f} GB; choose a smaller network or batch{fewer}"
     )
 
 

@@ -167,7 +167,7 @@ class Executor(Section):
     checkpoint_seconds: Real = Field(
         30.0, ge=0, description="between two checkpoints of a cohort, at the ends of epochs"
     )
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="where tensors live; tested on cpu")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where tensors live; tested on cpu")
 
 
 class Config(Section):
@@ -204,6 +204,7 @@ class Config(Section):
             )
         if self.seed + self.replicates > 2**63:
             raise ValueError(f"seed={self.seed} and replicates={self.replicates} pass 2^63; choose a smaller seed")
+        self._refuse_what_the_precision_cannot_hold()
         if self.data.name == "idx" and self.data.path is None:
             raise ValueError("data.path is missing: name the folder of the IDX files, data.path=FOLDER")
         if self.model.dropout == 0 and self.seeds.dropout is not None:
@@ -211,6 +212,18 @@ class Config(Section):
         if self.data.label_noise == 0 and self.seeds.noise is not None:
             raise ValueError(f"seeds.noise={self.seeds.noise} has no effect with data.label_noise=0; leave it null")
         return self
+
+    def _refuse_what_the_precision_cannot_hold(self) -> None:
+        """A floor of 1e-60 is 0 in float32: it would be trained with another number than it says."""
+        least, most = (2**-126, 3.4e38) if self.training.dtype == "float32" else (2**-1022, 1.7e308)
+        sections = {"optimizer": self.optimizer, "initialisation": self.initialisation, "training": self.training}
+        for key, value in flatten({name: section.model_dump() for name, section in sections.items()}):
+            if isinstance(value, float) and value and not least <= abs(value) <= most:
+                wider = ", or training.dtype=float64" if self.training.dtype == "float32" else ""
+                raise ValueError(
+                    f"{key}={value:g} cannot be held in {self.training.dtype}; choose a number between {least:.2g} and "
+                    f"{most:.2g}{wider}"
+                )
 
     def runs(self) -> list["Config"]:
         """The replicates of this point, each a run of its own: replicate i has seed + i."""
@@ -230,6 +243,12 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What makes this run this run: the sections that change its numbers, and its seeds."""
         sections = {name: getattr(self, name).identity() for name in HASHED}
+        if self.model.activation == "leaky_relu":
+            sections["model"]["negative_slope"] = (
+                0.01 if self.model.negative_slope is None else self.model.negative_slope
+            )
+        if self.training.sampler == "full":
+            del sections["training"]["batch_size"]
         return {**sections, "seeds": self.stream_seeds(), "semantics": SEMANTICS}
 
     def stem(self) -> str:

@@ -4,11 +4,12 @@ Flow: run → **display** → terminal; results → verdicts → **display**.
 """
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.records import PARTS, Array, metric
-from mlpexp.refusals import ConfigError
+from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.verdicts import (
     labels,
@@ -30,6 +31,9 @@ from mlpexp.verdicts import (
     status_words,
     superscript,
 )
+
+if TYPE_CHECKING:
+    from mlpexp.data_schema import DataBase
 
 PLAIN_SECONDS = 10.0
 """Between two lines of progress where output is piped."""
@@ -53,7 +57,7 @@ class Display:
     def __enter__(self) -> Self:
         known = self.runs - self.to_train
         if known:
-            self.note(f"{known} of {self.runs} runs were recorded before and are taken as they are")
+            self.note(f"recorded before, taken as they are: {known} of {counted(self.runs, 'run')}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +67,7 @@ class Display:
     def start(self, run_steps: int, cohorts: int, workers: int) -> None:
         """Training begins."""
         self.total, self.began, self.told = run_steps, time.monotonic(), time.monotonic()
-        counts = [_count(self.to_train, "network"), _count(cohorts, "cohort"), _count(workers, "process")]
+        counts = [counted(self.to_train, "network"), counted(cohorts, "cohort"), counted(workers, "process")]
         self.note(f"training {counts[0]} in {counts[1]} on {counts[2]}")
         widgets = self.console.is_jupyter and find_spec("ipywidgets") is not None
         if self.console.quiet or not (self.console.is_terminal or widgets):
@@ -100,7 +104,7 @@ class Display:
         self.ended += runs
         if self.began and self.ended >= self.to_train:
             seconds = time.monotonic() - self.began
-            self.note(f"trained {_count(self.to_train, 'network')} in {seconds:.1f} s")
+            self.note(f"trained {counted(self.to_train, 'network')} in {seconds:.1f} s")
 
     def scored(self, results: Sequence[Result]) -> None:
         """Remember the best run on validation so far."""
@@ -149,6 +153,8 @@ def show_points(results: Sequence[Result], console: Console, show_test: bool = F
 def _tell_scale(groups: Mapping[str, Sequence[Result]], console: Console) -> None:
     """Over how many seeds the intervals are, where there are any."""
     counts = sorted({len(runs) for runs in groups.values()})
+    if any(not run.scores for runs in groups.values() for run in runs):
+        console.print("diverged runs have no scores: means are over the others", style="dim", highlight=False)
     if counts[-1] > 1:
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         console.print(SCALE.format(seeds), style="dim", highlight=False)
@@ -245,7 +251,8 @@ def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: in
     return bar + Text(f" {power_of_ten(float(profile[layer]))}", style="default")
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
 
@@ -256,7 +263,9 @@ def show_places(results: Sequence[Result], config: Config, console: Console) -> 
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
-        console.print("look at them in the dashboard: mlpexp ui", style="dim", highlight=False, soft_wrap=True)
+        where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""
+        dashboard = redact(config.tracking.uri) if config.tracking.uri else f"mlpexp ui{where}"
+        console.print(f"look at them in the dashboard: {dashboard}", style="dim", highlight=False, soft_wrap=True)
 
 
 def show_data_list() -> None:
@@ -279,13 +288,13 @@ def show_data_list() -> None:
     console.print("* changes with the generator's keys; mlpexp data NAME shows one", style="dim", highlight=False)
 
 
-def show_data(name: str) -> None:
+def show_data(section: "DataBase") -> None:
     """One data set: facts, classes by part, a picture."""
     from mlpexp.data import DataError
     from mlpexp.data.catalogue import describe
 
     try:
-        description = describe(name)
+        description = describe(section)
     except DataError as error:
         raise ConfigError([str(error)]) from None
     for line in description.lines():

@@ -12,7 +12,6 @@ import time
 import uuid
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,8 +50,8 @@ class Executor(Protocol):
         """Train the cohort; the future holds the fingerprints of its finished runs."""
         ...
 
-    def recover(self) -> None:
-        """Be ready again after a process has died."""
+    def recover(self, future: "Future[list[str]]") -> None:
+        """Be ready again after the process of that future has died."""
         ...
 
     def shutdown(self) -> None:
@@ -83,7 +82,7 @@ class Serial:
             future.set_exception(error)
         return future
 
-    def recover(self) -> None:
+    def recover(self, future: "Future[list[str]]") -> None:
         """Nothing died but this process."""
 
     def shutdown(self) -> None:
@@ -95,7 +94,7 @@ class Local:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.dead: list[Any] = []
+        self.pool_of: dict[int, Any] = {}
         self.pool = self._pool()
 
     def _pool(self) -> Any:
@@ -105,19 +104,19 @@ class Local:
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
-        future: Future[list[str]] = self.pool.submit(train_cohort, task)
-        future.add_done_callback(partial(self._note_death, self.pool))
+        try:
+            future: Future[list[str]] = self.pool.submit(train_cohort, task)
+        except BrokenExecutor as error:  # a worker has died since: the caller sees it as it sees a failed cohort
+            future = Future()
+            future.set_exception(error)
+        self.pool_of[id(future)] = self.pool
         return future
 
-    def recover(self) -> None:
-        """After a worker has died: wait until the others of its pool are gone, too, and start a new pool."""
-        if self.pool in self.dead:
+    def recover(self, future: "Future[list[str]]") -> None:
+        """After a worker has died: wait until the others of that future's pool are gone, too, and start a new pool."""
+        if self.pool_of.pop(id(future), None) is self.pool:
             self.pool.shutdown(wait=True, kill_workers=True)
             self.pool = self._pool()
-
-    def _note_death(self, pool: Any, future: "Future[list[str]]") -> None:
-        if not future.cancelled() and isinstance(future.exception(), BrokenExecutor):
-            self.dead.append(pool)
 
     def shutdown(self) -> None:
         """End the workers."""
@@ -182,6 +181,15 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
     states, kept_at = dict[int, Any](), time.monotonic()
     progress.add(first_step * len(configs))
+
+    def record(ended: list[Ending], states: dict[int, Any]) -> None:
+        """Write the folders of runs that have ended."""
+        for header in headers:
+            header["result"] |= {"started": started, "seconds": time.time() - started}
+        if ended:
+            write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
+            settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
+
     for event in train(plan, lanes, task.epoch, first_step):
         if isinstance(event, Piece):
             journal.append(event)
@@ -191,14 +199,12 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
         elif event.epoch == plan.epochs > 0:
             states = capture(event.lanes)  # a longer run goes on from here
         elif event.epoch > task.epoch and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
+            record(endings, {})  # lanes that ended are in no checkpoint
+            endings = []
             journal.checkpoint(capture(event.lanes), event.epoch, event.step)
             kept_at = time.monotonic()
-    for header in headers:
-        header["result"] |= {"started": started, "seconds": time.time() - started}
     finished = {ending.lane for ending in endings if ending.status == "finished"}
-    states = {lane: state for lane, state in states.items() if lane in finished}
-    write_runs(Path(task.outputs) / "runs", journal.pieces, endings, headers, states)
-    settle(Path(task.outputs), task.fingerprints)
+    record(endings, {lane: state for lane, state in states.items() if lane in finished})
     journal.discard()
     return task.fingerprints
 

@@ -96,16 +96,14 @@ def save(figure: Figure, file: Path) -> None:
 
 def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
     """‖δ_l‖ of each seed at its first and at its last finite row, two arrays [seeds, L]."""
-    starts, ends = [], []
+    starts: list[Array] = []
+    ends: list[Array] = []
     for run in runs:
         if "delta_norm" not in run.record.quantities:
             continue
         _, values = run.record.measured("delta_norm")
-        finite = values[np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)]
-        if len(finite):
-            starts.append(finite[0])
-        if len(finite) > 1:
-            ends.append(finite[-1])
+        for moment, profiles in ((values[:1], starts), (values[1:][-1:], ends)):
+            profiles += [profile for profile in moment if np.isfinite(profile).all() and (profile > 0).all()]
     depth = runs[0].config.model.depth
     return np.array(starts).reshape(-1, depth), np.array(ends).reshape(-1, depth)
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from mlpexp.config import Config, output_and_loss
-from mlpexp.data import Parts, prepare
+from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
+from mlpexp.kernel.streams import stream_key
 from mlpexp.training import Examples, Lanes, Plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -138,10 +139,8 @@ def _examples(
 
 
 def _noisy(part: Part, name: str, config: Config, classes: int) -> Tensor:
-    from mlpexp.data import noisy_labels
-
     share = config.data.label_noise
     if share == 0:
         return torch.from_numpy(part.targets)
-    key = config.stream_seeds()["noise"] * 2 + (name == "validation")
+    key = stream_key(config.stream_seeds()["noise"], f"noise.{name}")
     return torch.from_numpy(noisy_labels(part.targets.astype(np.int64), share, classes, key))

@@ -79,9 +79,12 @@ class Order:
         return self.read.setdefault(name, Result(self.outputs / "runs" / name))
 
     def is_recorded_since(self, name: str) -> bool:
-        """Whether a run was recorded, by another process, after this order was made."""
-        file = self.result(name).folder / "result.json"
-        return file.exists() and file.stat().st_mtime > self.made_at
+        """Whether a run was recorded, by another process, after this order was made, with all that is asked for."""
+        file = self.outputs / "runs" / name / "result.json"
+        if not file.exists() or file.stat().st_mtime <= self.made_at:
+            return False
+        wanted = self.configs[self.fingerprints.index(name)].measurements
+        return Result(file.parent).measurements.covers(wanted)
 
     def results(self) -> list[Result]:
         """The runs in their order, once they are recorded."""
@@ -145,7 +148,8 @@ def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[st
             mistakes.append(str(error))
             continue
         dataset = parts.dataset
-        size = Size(dataset.inputs, dataset.outputs, len(parts.training))
+        rows = len(parts.training) + len(parts.validation) + len(parts.test)
+        size = Size(dataset.inputs, dataset.outputs, len(parts.training), rows)
         facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size)
     return facts, mistakes
 

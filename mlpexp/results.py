@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlpexp import yaml_text
 from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_of, signal_ratio
+from mlpexp.refusals import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,13 @@ class Result:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """All of result.json."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        file = self.folder / "result.json"
+        try:
+            content: dict[str, Any] = json.loads(file.read_text())
+        except ValueError as error:
+            raise ConfigError(
+                [f"{file} is damaged ({error}); remove its folder, and the run is trained again"]
+            ) from None
         return content
 
     @cached_property

@@ -5,14 +5,15 @@ come through here.
 """
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
-from mlpexp.display import Display
+from mlpexp.display import Display, counted
 from mlpexp.execution import Executor, Progress, Task, executor
 from mlpexp.leases import Leases
 from mlpexp.planning import Order, plan
@@ -61,11 +62,11 @@ def execute(order: Order, quiet: bool = False) -> list[Result]:
     with Display(len(wanted), len(order.to_train), quiet) as display, tracker(order, display) as track:
         if order.elsewhere:
             display.note(
-                f"{len(order.elsewhere)} of them were trained with another torch, processor or device: their bits may "
-                "differ (rerun=true trains them here)"
+                f"trained with another torch, processor or device: {counted(len(order.elsewhere), 'run')}; their bits "
+                "may differ (rerun=true trains them here)"
             )
         if order.bases:
-            display.note(f"{len(order.bases)} runs go on from where they were interrupted, or from a shorter one")
+            display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             failures = train_with_leases(order, display, track)
@@ -79,21 +80,27 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
     """Train the open runs that no other process trains, then wait for the others. Returns what failed."""
     failures: list[str] = []
     position = {order.fingerprints[i]: i for i in order.to_train}
+    waited = False
     with Leases(order.outputs) as leases:
         while position:
-            mine = leases.take(position)
+            taken = leases.take(position)
             recorded = [name for name in position if order.is_recorded_since(name)]
-            mine = [name for name in mine if name not in recorded]
+            mine = [name for name in taken if name not in recorded]
             if recorded:
                 display.finished(len(recorded))
                 track([order.result(name) for name in recorded])
             if mine:
                 order.to_train = [position[name] for name in mine]
+                if waited:  # another process may have left something to go on from
+                    salvage(order.outputs)
+                    for i in order.to_train:
+                        order.look_for_base(i)
                 failures += train_all(order, display, track)
             elif not recorded:
-                display.waiting(f"waiting for {len(position)} runs that another process trains")
+                display.waiting(f"another process trains {counted(len(position), 'run')}: waiting")
                 time.sleep(WAIT_SECONDS)
-            leases.release([*mine, *recorded])
+                waited = True
+            leases.release([*taken, *recorded])
             position = {name: i for name, i in position.items() if name not in {*mine, *recorded}}
     return failures
 
@@ -124,7 +131,7 @@ class Attempts:
         task = _task(self.order, positions)
         self.open[self.where.submit(task)] = task, positions, again
 
-    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
+    def retry(self, future: "Future[list[str]]", positions: list[int], error: BaseException, again: bool) -> bool:
         """Start a failed cohort again; False where it was a single run that has had its chance.
 
         A run alone gets a second one where a process died: it may have been another run's fault.
@@ -133,7 +140,7 @@ class Attempts:
         if len(positions) == 1 and (again or not died):
             return False
         if died:
-            self.where.recover()
+            self.where.recover(future)
         salvage(self.order.outputs)
         alike: dict[int, list[int]] = {}
         for i in positions:
@@ -161,17 +168,27 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
                 display.finished(len(positions))
                 display.scored(results)
                 track(results)
-            elif attempts.retry(positions, error, again):
-                display.note(f"{len(positions)} runs are tried again: {_reason(error)}")
+            elif attempts.retry(future, positions, error, again):
+                display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
             else:
-                config = order.configs[positions[0]]
-                line = f"{task.fingerprints[0]} failed: {_reason(error)}; alone: {config.command()}"
+                told = _keep_traceback(order, task.fingerprints[0], error)
+                command = order.configs[positions[0]].command()
+                line = f"{task.fingerprints[0]} failed: {_reason(error)} ({told}); alone: {command}"
                 display.failed(line)
                 yield line
         display.progress(
             done
             + sum(Progress.read(attempts.open[future][0].folder) for future in under_way if future in attempts.open)
         )
+
+
+def _keep_traceback(order: Order, name: str, error: BaseException) -> str:
+    """Write the whole story of a failure beside the runs; where it stands."""
+    file = order.outputs / "failures" / f"{name}.txt"
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(traceback.format_exception(error)))
+    return str(file)
 
 
 def _reason(error: BaseException) -> str:

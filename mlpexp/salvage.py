@@ -4,12 +4,14 @@ Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrup
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
@@ -18,6 +20,7 @@ from mlpexp.journal import CHECKPOINT, Journal, JournalError, json_bytes, write_
 from mlpexp.leases import identity, is_alive
 from mlpexp.numerics import agree
 from mlpexp.records import Array, Ending
+from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 from mlpexp.run_folder import write_runs
 
@@ -26,8 +29,10 @@ OWNER, HEADERS = "owner.json", "headers.json"
 
 def own(folder: Path) -> None:
     """Say that this process trains the cohort of this folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / OWNER, json_bytes(identity()))
+    beside = folder.with_name(f".{folder.name}")
+    beside.mkdir(parents=True, exist_ok=True)
+    write_atomically(beside / OWNER, json_bytes(identity()))
+    os.rename(beside, folder)  # it appears with its owner: another command never sees it without
 
 
 @contextmanager
@@ -57,10 +62,20 @@ def salvage(outputs: Path) -> int:
     saved = 0
     with FileLock(outputs / ".salvage.lock"):
         for folder in sorted(cohorts.iterdir()):
-            if folder.is_dir() and not is_owned(folder):
+            if folder.is_dir() and not folder.name.startswith(".") and not is_owned(folder):
                 saved += _salvage_cohort(folder, outputs / "interrupted")
                 shutil.rmtree(folder, ignore_errors=True)
+        for place in (outputs / "runs", outputs / "interrupted"):
+            _clear_half_written(place)
     return saved
+
+
+def _clear_half_written(place: Path) -> None:
+    """Remove what writers that are dead now left beside the run folders."""
+    for folder in place.glob(".*.*") if place.is_dir() else ():
+        pid = folder.name.split(".")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _salvage_cohort(folder: Path, target: Path) -> int:
@@ -69,8 +84,10 @@ def _salvage_cohort(folder: Path, target: Path) -> int:
         return 0
     try:
         return _rescue(folder, target)
-    except (JournalError, SafetensorError, OSError, ValueError, KeyError):
+    except (JournalError, SafetensorError, FileNotFoundError, ValueError, KeyError):
         return 0  # damaged: the runs begin anew
+    except OSError as error:  # a full disk, say: the checkpoint stays for the next attempt
+        raise ConfigError([f"what was interrupted in {folder} cannot be saved: {error}"]) from None
 
 
 def _rescue(folder: Path, target: Path) -> int:

@@ -29,14 +29,16 @@ SHOWN = ".shown"
 ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-for _talker in ("mlflow", "alembic"):
-    logging.getLogger(_talker).setLevel(logging.WARNING)
+for _talker in ("mlflow", "alembic", "urllib3"):
+    logging.getLogger(_talker).setLevel(logging.ERROR)
 
 
 def store_uri(tracking: Tracking, outputs: Path) -> str:

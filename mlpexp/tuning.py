@@ -29,9 +29,12 @@ class Pick:
     chosen: dict[str, str]
     on_edge: list[str]
     fresh: Config
+    finished: bool = True
 
     def line(self) -> str:
         """`model.depth=2: picked optimizer.learning_rate=0.01 on validation`."""
+        if not self.finished:
+            return f"{' '.join(self.overrides) or 'the point'}: every candidate diverged; the first one stands for them"
         values = " ".join(f"{key}={value}" for key, value in self.chosen.items())
         return f"{' '.join(self.overrides) or 'the point'}: picked {values} on validation"
 
@@ -71,6 +74,8 @@ def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid)
     """
     per_point = [candidates(overrides, grid) for overrides in job_overrides]
     configs = composer.configs([words for point in per_point for _, words in point])
+    if any(config.data.split.validation == 0 for config in configs):
+        raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it a share"])
     order = order_of(configs)
     execute(order)
     results = iter(order.results())
@@ -81,9 +86,9 @@ def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid)
         for choice, _ in point:
             config = next(remaining)
             scored.append((score([next(results) for _ in range(config.replicates)]), choice, config))
-        _, chosen, config = max(scored, key=lambda candidate: candidate[0])
+        best, chosen, config = max(scored, key=lambda candidate: candidate[0])
         fresh = config.model_copy(update={"seed": config.seed + config.replicates})
-        picks.append(Pick(list(overrides), chosen, edges(chosen, grid), fresh))
+        picks.append(Pick(list(overrides), chosen, edges(chosen, grid), fresh, best > float("-inf")))
     return picks
 
 

@@ -50,7 +50,7 @@ def test_a_run_ends_with_zero_and_plain_output(tmp_path: Path) -> None:
     assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 2
     again = command("train", *SMALL, "replicates=2", cwd=tmp_path)
     assert again.returncode == 0
-    assert "2 of 2 runs were recorded before" in again.stderr
+    assert "recorded before, taken as they are: 2 of 2 runs" in again.stderr
     assert again.stdout == done.stdout
 
 

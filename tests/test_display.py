@@ -130,4 +130,4 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_known_runs_are_said_to_be_taken_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(runs=5, to_train=3):
         pass
-    assert "2 of 5 runs were recorded before and are taken as they are" in capsys.readouterr().err
+    assert "recorded before, taken as they are: 2 of 5 runs" in capsys.readouterr().err

@@ -259,7 +259,8 @@ def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command
     (recorded,) = (tmp_path / "runs").glob("[!.]*")
     assert Result(recorded).config.training.epochs == 1
     (line,) = str(failed.value).splitlines()
-    assert " failed: a worker process died (killed, or out of memory); alone: mlpexp train " in line
+    assert " failed: a worker process died (killed, or out of memory) (" in line
+    assert "; alone: mlpexp train " in line
     assert recorded.name not in line
     long, _ = run(long_and_short(tmp_path), quiet=True)
     assert 0 < long.facts["went_on_from_epoch"] < EPOCHS
@@ -278,7 +279,9 @@ def test_a_poisonous_run_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return train_cohort(task)
 
     monkeypatch.setattr(execution, "train_cohort", poisoned)
-    with pytest.raises(RunError, match=r"failed: MemoryError: no room for seed 3; alone: mlpexp train .*seed=3"):
+    with pytest.raises(
+        RunError, match=r"failed: MemoryError: no room for seed 3 \(.*\.txt\); alone: mlpexp train .*seed=3"
+    ):
         run(composed("replicates=6", f"outputs={tmp_path}"), quiet=True)
     seeds = {Result(folder).config.seed for folder in (tmp_path / "runs").glob("[!.]*")}
     assert seeds == {0, 1, 2, 4, 5}

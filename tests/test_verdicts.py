@@ -51,7 +51,10 @@ def test_a_mean_is_written_to_two_digits_of_its_interval(values: list[float], te
         ([2e5, 1.0], "layer 1 receives 2·10⁵ of the signal of layer 2: exploding"),
         ([1e-308, 1e30], "layer 1 receives 10⁻³³⁸ of the signal of layer 2: vanishing"),
         ([1e300, 1e-300], "layer 1 receives 10⁶⁰⁰ of the signal of layer 2: exploding"),
-        ([0.0, 0.0, 1.0], "layers 1 to 2 receive no signal at all (δ = 0): vanished"),
+        (
+            [0.0, 0.0, 1.0],
+            "layers 1 to 2 receive less signal than numbers of this precision can hold: vanishing (training.dtype=float64 shows more)",
+        ),
         ([1.0], "a single layer: nothing to pass back"),
         (None, "δ was not measured, or is not finite"),
     ],
@@ -61,7 +64,9 @@ def test_the_sentence_says_what_happened_to_the_signal(profile: list[float] | No
 
 
 def test_one_silent_layer_is_named_as_one() -> None:
-    assert signal_sentence(np.array([0.0, 1.0])) == "layer 1 receives no signal at all (δ = 0): vanished"
+    assert signal_sentence(np.array([0.0, 1.0])) == (
+        "layer 1 receives less signal than numbers of this precision can hold: vanishing (training.dtype=float64 shows more)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,12 @@ from torch import Tensor
 
 def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     """The generator of (seed, purpose, epoch): Philox keyed by the SHA-256 of the first two."""
-    key = int.from_bytes(hashlib.sha256(f"{purpose}:{seed}".encode()).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=key, counter=epoch << 128))
+    return np.random.Generator(np.random.Philox(key=stream_key(seed, purpose), counter=epoch << 128))
+
+
+def stream_key(seed: int, purpose: str) -> int:
+    """hash(seed, purpose): 128 bits, so that streams of different seeds or purposes have nothing in common."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}:{seed}".encode()).digest()[:16], "little")
 
 
 def updates_per_epoch(examples: int, batch_size: int, sampler: str) -> int:
