@@ -106,9 +106,7 @@ def signal_sentence(profile: Array | None) -> str:
     if not profile.all():
         silent = int(np.flatnonzero(profile == 0)[-1]) + 1
         who = "layer 1 receives" if silent == 1 else f"layers 1 to {silent} receive"
-        return (
-            f"{who} less signal than numbers of this precision can hold: vanishing (training.dtype=float64 shows more)"
-        )
+        return f"{who} less signal than this precision can hold: vanishing (try training.dtype=float64)"
     logarithm = math.log10(profile[0]) - math.log10(profile[-1])
     word = next(word for bound, word in WORDS if logarithm < bound)
     share = power_of_ten(10**logarithm) if abs(logarithm) < 300 else f"10{superscript(round(logarithm))}"

@@ -53,7 +53,7 @@ def test_a_mean_is_written_to_two_digits_of_its_interval(values: list[float], te
         ([1e300, 1e-300], "layer 1 receives 10⁶⁰⁰ of the signal of layer 2: exploding"),
         (
             [0.0, 0.0, 1.0],
-            "layers 1 to 2 receive less signal than numbers of this precision can hold: vanishing (training.dtype=float64 shows more)",
+            "layers 1 to 2 receive less signal than this precision can hold: vanishing (try training.dtype=float64)",
         ),
         ([1.0], "a single layer: nothing to pass back"),
         (None, "δ was not measured, or is not finite"),
@@ -65,7 +65,7 @@ def test_the_sentence_says_what_happened_to_the_signal(profile: list[float] | No
 
 def test_one_silent_layer_is_named_as_one() -> None:
     assert signal_sentence(np.array([0.0, 1.0])) == (
-        "layer 1 receives less signal than numbers of this precision can hold: vanishing (training.dtype=float64 shows more)"
+        "layer 1 receives less signal than this precision can hold: vanishing (try training.dtype=float64)"
     )
 
 
