@@ -4,22 +4,26 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 DESCRIPTION = """\
 mlpexp: an instrument to study the training of multilayer perceptrons.
 
   mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
-  mlpexp train --help           groups and keys with their defaults
+  mlpexp train --help           every key, with its meaning, unit and values
   mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu replicates=5
 """
+
+
+HELP = {"--help", "-h"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 where all runs finished, 1 where some failed, 2 for a refused config."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["train"], ["sweep"]):
-        return _guarded(_hydra, words)
+        return _guarded(_help if HELP & set(words) else _hydra, words)
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,6 +65,18 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
     except KeyboardInterrupt:
         print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)
         return 130
+
+
+def _help(words: Sequence[str]) -> int:
+    """Straight from the YAML files: nothing is composed, so it answers at once."""
+    from pathlib import Path
+
+    from mlpexp.help_text import help_text
+    from mlpexp.places import config_folder
+
+    folder = dict(pairwise(words)).get("--config-dir")
+    print(help_text(Path(config_folder()), words[1:], folder))
+    return 0
 
 
 def _hydra(words: Sequence[str]) -> int:

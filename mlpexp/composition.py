@@ -27,16 +27,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlpexp.config import Config, flatten, validate
+from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError, nearest
 
 CONFIG_NAME = "train"
-
-
-def config_folder() -> str:
-    """The folder of our YAML files: `conf/` beside the package, or inside it when installed from a wheel."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return str(inside if inside.is_dir() else package.parent / "conf")
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config_name: str = CONFIG_NAME) -> Config:

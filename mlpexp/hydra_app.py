@@ -17,8 +17,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, config_folder, loader
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, loader
 from mlpexp.config import Config, validate
+from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
 OWN_FLAGS = ("--plan", "--test")

@@ -1,0 +1,43 @@
+"""`mlpexp train --help`: every group, and every key of the chosen options with what its YAML file says beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+USAGE = """\
+mlpexp train KEY=VALUE …     one point: compose it, check it, train it, record it, show it
+mlpexp sweep KEY=A,B …       a grid of points; --plan tells what it would do, --test shows test scores
+
+  mlpexp train model.depth=8 model.activation=tanh optimizer=momentum replicates=5
+  mlpexp train data=fashion_mnist model.width=128 training.epochs=10
+  mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu 'tune.optimizer.learning_rate=[1e-4,1e-3,1e-2]'
+
+Choose one option of a group with GROUP=OPTION, change a key with GROUP.KEY=VALUE. `--cfg job` shows what would be
+trained, `--config-dir FOLDER` adds YAML files of your own, `--hydra-help` tells Hydra's options.
+"""
+
+
+def help_text(folder: Path, overrides: Sequence[str], config_dir: str | None = None) -> str:
+    """Usage, then each group with its options and the text of the chosen one."""
+    text = (folder / "train.yaml").read_text()
+    chosen: dict[str, str] = {}
+    for entry in yaml.safe_load(text)["defaults"]:
+        if isinstance(entry, dict):
+            chosen |= {group: name for group, name in entry.items() if (folder / group).is_dir()}
+    words = dict(word.partition("=")[::2] for word in overrides)
+    places = [folder, *([Path(config_dir)] if config_dir else [])]
+    lines = [USAGE]
+    for group, default in chosen.items():
+        options = sorted({file.stem for place in places for file in (place / group).glob("*.yaml")})
+        name = words.get(group, default)
+        lines.append(f"== {group}={name} ==   of {', '.join(options)}")
+        files = [file for place in places if (file := place / group / f"{name}.yaml").exists()]
+        lines.append(indented(files[-1].read_text() if files else f"no such option: {name}"))
+    own = text[text.index("\nseed:") : text.index("\nhydra:")]
+    return "\n".join([*lines, "== of the run itself ==", indented(own)])
+
+
+def indented(text: str) -> str:
+    """Two spaces before each line."""
+    return "".join(f"  {line}\n" for line in text.strip().splitlines())
