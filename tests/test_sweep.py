@@ -1,0 +1,163 @@
+"""Sweeps: a whole multirun as one order, with Hydra's folders, one table, and nothing trained twice."""
+
+import csv
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from runs_fixtures import command, files_below
+
+from mlpexp.composition import CONFIG_NAME, Composer, compose, loader
+from mlpexp.config import validate
+from mlpexp.places import config_folder
+from mlpexp.refusals import ConfigError
+from mlpexp.results import load
+
+GRID = (
+    "tracking=none", "executor=serial", "training.epochs=1", "model.width=4", "model.depth=1,3",
+    "model.activation=tanh,relu", "replicates=2",
+)  # fmt: skip
+
+OVERRIDES = st.lists(
+    st.sampled_from(
+        [
+            "model.depth=7",
+            "model.width=${model.depth}",
+            "optimizer=momentum",
+            "optimizer=adam",
+            "optimizer.learning_rate=0.5",
+            "model.activation=leaky_relu",
+            "model.negative_slope=0.2",
+            "seeds.batches=3",
+            "data=moons",
+            "data.noise=0.3",
+            "training.patience=2",
+            "training.patience=null",
+            "+model.extra=1",
+            "measurements.quantities=[delta_norm]",
+            "initialisation=normal",
+            "initialisation.sigma_w=2",
+            "~tracking",
+            "++model.width=9",
+            "tracking.experiment='a b'",
+            "training.epochs=${model.width}",
+            "model.bias=false",
+        ]
+    ),
+    max_size=6,
+    unique_by=lambda word: word.partition("=")[0].lstrip("+"),
+)
+
+
+@given(OVERRIDES)
+def test_a_composed_point_is_what_hydra_composes(overrides: list[str]) -> None:
+    with loader() as files:
+        try:
+            ours = Composer(files, CONFIG_NAME).config(overrides)
+        except ConfigError:
+            ours = None
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        try:
+            whole = OmegaConf.to_container(hydra_compose(CONFIG_NAME, overrides), resolve=True)
+            theirs = validate(whole)  # type: ignore[arg-type]
+        except Exception:
+            theirs = None
+    assert ours == theirs
+
+
+def test_points_of_one_choice_of_groups_are_composed_by_hydra_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with loader() as files:
+        calls: list[object] = []
+        load_configuration = files.load_configuration
+
+        def counting(*words: Any, **options: Any) -> DictConfig:
+            calls.append(words)
+            return load_configuration(*words, **options)
+
+        monkeypatch.setattr(files, "load_configuration", counting)
+        points = [[f"model.depth={d}", f"optimizer={o}"] for d in range(1, 51) for o in ("adam", "momentum")]
+        configs = Composer(files, CONFIG_NAME).configs(points)
+    assert [config.model.depth for config in configs[::2]] == list(range(1, 51))
+    assert len(calls) == 2
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A folder with a sweep of four points of two seeds; its standard output and error."""
+    folder = tmp_path_factory.mktemp("swept")
+    done = command("sweep", *GRID, "hydra.sweep.dir=sweep", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout, done.stderr
+
+
+def test_every_job_has_hydras_folder_and_they_share_one_hydra_yaml(swept: tuple[Path, str, str]) -> None:
+    sweep = swept[0] / "sweep"
+    assert (sweep / "multirun.yaml").exists()
+    for number, (depth, activation) in enumerate([(1, "tanh"), (1, "relu"), (3, "tanh"), (3, "relu")]):
+        own = sweep / str(number) / ".hydra"
+        config = OmegaConf.load(own / "config.yaml")
+        assert (config.model.depth, config.model.activation) == (depth, activation)
+        assert f"model.depth={depth}" in (own / "overrides.yaml").read_text()
+        assert (own / "hydra.yaml").samefile(sweep / "hydra.yaml")
+
+
+def test_the_table_of_points_has_the_means_of_their_runs(swept: tuple[Path, str, str]) -> None:
+    with open(swept[0] / "sweep" / "points.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    table = load(swept[0] / "outputs")
+    assert len(rows) == 4
+    for row in rows:
+        runs = table[table["point"] == row["point"]]
+        assert len(runs) == int(row["runs"]) == 2
+        assert float(row["accuracy/validation"]) == pytest.approx(runs["accuracy/validation"].mean())
+
+
+def test_test_scores_are_shown_only_where_asked_for(swept: tuple[Path, str, str]) -> None:
+    assert "test scores are kept for the end" in swept[1]
+    again = command("sweep", *GRID, "--test", cwd=swept[0])
+    assert again.returncode == 0
+    assert "test scores are kept" not in again.stdout
+    assert "recorded before, taken as they are: 8 of 8 runs" in again.stderr
+    assert "training" not in again.stderr
+
+
+def test_a_plan_tells_what_would_be_trained_and_writes_nothing(swept: tuple[Path, str, str]) -> None:
+    before = files_below(swept[0])
+    done = command("sweep", *GRID[:-1], "replicates=3", "--plan", cwd=swept[0])
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:2] == ["4 points, 12 runs", "8 runs are recorded already"]
+    assert "4 runs are to be trained" in done.stdout
+    assert files_below(swept[0]) == before
+
+
+def test_all_refused_points_come_in_one_report_and_nothing_is_written(tmp_path: Path) -> None:
+    done = command("sweep", "model.depth=0,2", "model.activation=relu,rleu", "tracking=none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "model.depth must be at least 1, got 0" in done.stderr
+    assert "did you mean relu?" in done.stderr
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "words", [["hydra/launcher=basic"], ["hydra/sweeper=basic"], []], ids=["launcher", "sweeper", "-m"]
+)
+def test_hydras_own_launcher_and_sweeper_and_m_do_the_same(words: list[str], swept: tuple[Path, str, str]) -> None:
+    done = command("train", "-m", *GRID, *words, cwd=swept[0])
+    assert done.returncode == 0, done.stderr
+    assert "training" not in done.stderr
+
+
+@given(OVERRIDES)
+def test_the_command_of_a_run_composes_to_the_same_run(overrides: list[str]) -> None:
+    try:
+        (config,) = compose(overrides).runs()
+    except ConfigError:
+        return
+    again = compose(shlex.split(config.command())[2:])
+    assert again.identity() == config.identity()
