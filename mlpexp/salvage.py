@@ -57,7 +57,7 @@ def is_owned(folder: Path) -> bool:
 def salvage(outputs: Path) -> int:
     """Turn the checkpoints of dead owners into runs to go on from, and clear away the rest; how many runs that were."""
     cohorts = outputs / "cohorts"
-    if not cohorts.is_dir():
+    if not cohorts.is_dir() or not any(cohorts.iterdir()):
         return 0
     saved = 0
     with FileLock(outputs / ".salvage.lock"):
