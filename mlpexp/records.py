@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
-STATUSES = ("finished", "diverged", "stopped_early")
 PARTS = ("train", "validation", "test")
 
 

@@ -3,6 +3,7 @@
 `step(gradient)` returns the update ΔΘ that is to be added. State and columns of single lanes are kept with `select`.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -16,17 +17,18 @@ def column(values: list[float]) -> Tensor:
 
 
 @dataclass
-class Rule:
+class Rule(ABC):
     """What all update rules share: their lanes can be chosen, their state named."""
 
     learning_rate: Tensor
 
+    @abstractmethod
     def start(self, parameters: Tensor) -> None:
         """Set the state for parameters [R, P]."""
 
+    @abstractmethod
     def step(self, gradient: Tensor) -> Tensor:
         """ΔΘ [R, P] for the gradient of the mean loss, [R, P]."""
-        raise NotImplementedError(type(self).__name__)
 
     def tensors(self) -> dict[str, Tensor]:
         """Columns and state by name, each with lanes first."""
