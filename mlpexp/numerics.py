@@ -30,12 +30,11 @@ def numerics(device: str, stable_products: str) -> dict[str, str]:
         "processor": _processor(),
         "capability": os.environ.get("ATEN_CPU_CAPABILITY", "default"),
         "device": device,
-        "denormals": "flushed",
     }
 
 
 def of_this_process(device: str) -> dict[str, str]:
-    """`numerics` of a process that has loaded torch, with what it alone can tell: BLAS and instructions."""
+    """`numerics` of a process that has loaded torch, with what it alone can tell."""
     import torch
 
     found = numerics(device, os.environ.get("MKL_CBWR", "unset"))
@@ -43,6 +42,7 @@ def of_this_process(device: str) -> dict[str, str]:
     return found | {
         "blas": blas.removeprefix("BLAS_INFO=").rstrip(","),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "denormals": "flushed" if (torch.tensor(1e-40) * 1).item() == 0 else "kept",
     }
 
 

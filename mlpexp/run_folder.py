@@ -142,7 +142,7 @@ def _write_records(
                     continue  # it ended before a checkpoint that the others go on from
                 base = headers[lane]["base"]
                 if base and lane not in begun:
-                    lanes[lane].go_on(pq.read_table(Path(base) / "record.parquet"), int(piece.steps[0]))
+                    lanes[lane].go_on(Path(base) / "record.parquet", int(piece.steps[0]))
                 begun.add(lane)
                 lanes[lane].append(piece, column)
 
@@ -165,10 +165,12 @@ class _LaneRecord:
         if self.writer is not None:
             self.writer.close()
 
-    def go_on(self, earlier: pa.Table, step: int) -> None:
-        """Take over the rows before `step` of an earlier record."""
-        kept = earlier.slice(0, int(np.searchsorted(earlier.column("step").to_numpy(), step)))
-        self._write_table(kept.combine_chunks())
+    def go_on(self, earlier: Path, step: int) -> None:
+        """Take over the rows before `step` of an earlier record, a group of rows at a time."""
+        with pq.ParquetFile(earlier) as file:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group)
+                self._write_table(rows.slice(0, int(np.searchsorted(rows.column("step").to_numpy(), step))))
 
     def append(self, piece: Piece, column: int) -> None:
         """One lane's rows of a piece. An evaluation stands in the row of its step."""
@@ -209,6 +211,8 @@ class _LaneRecord:
         self.columns, self.measured, self.rows = {}, [], 0
 
     def _write_table(self, table: pa.Table) -> None:
+        if not len(table):
+            return
         if self.writer is None:
             self.writer = pq.ParquetWriter(self.file, table.schema, compression="zstd", write_statistics=False)
         self.writer.write_table(table.select(self.writer.schema.names))

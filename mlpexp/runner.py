@@ -160,20 +160,26 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
     while attempts.open:
         ended, under_way = wait(attempts.open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in ended:
-            task, positions, again = attempts.open.pop(future)
+            _, positions, again = attempts.open.pop(future)
             error = future.exception()
-            if error is None:
-                done += sum(order.updates(order.configs[i]) for i in positions)
-                results = [order.result(name) for name in task.fingerprints]
-                display.finished(len(positions))
+            # of a failed cohort, runs that ended before its last checkpoint are recorded all the same
+            whole = [i for i in positions if error is None or order.is_recorded_since(order.fingerprints[i])]
+            positions = [i for i in positions if i not in whole]
+            if whole:
+                done += sum(order.updates(order.configs[i]) for i in whole)
+                results = [order.result(order.fingerprints[i]) for i in whole]
+                display.finished(len(whole))
                 display.scored(results)
                 track(results)
-            elif attempts.retry(future, positions, error, again):
+            if error is None or not positions:
+                continue
+            if attempts.retry(future, positions, error, again):
                 display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
             else:
-                told = _keep_traceback(order, task.fingerprints[0], error)
+                name = order.fingerprints[positions[0]]
+                told = _keep_traceback(order, name, error)
                 command = order.configs[positions[0]].command()
-                line = f"{task.fingerprints[0]} failed: {_reason(error)} ({told}); alone: {command}"
+                line = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
                 display.failed(line)
                 yield line
         display.progress(

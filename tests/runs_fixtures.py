@@ -25,6 +25,16 @@ def _composed(overrides: tuple[str, ...], outputs: str) -> Config:
     return composition.compose(overrides)
 
 
+SILENT = (
+    "model.depth=60",
+    "model.width=4",
+    "model.activation=sigmoid",
+    "initialisation=normal",
+    "initialisation.sigma_w=0.01",
+)
+"""Sixty layers through which no signal comes back that float32 could hold."""
+
+
 def composed(*overrides: str) -> Config:
     """A small point, as the command line would compose it."""
     return compose(*SMALL, *overrides)

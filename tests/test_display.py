@@ -5,7 +5,7 @@ import re
 
 import pytest
 from rich.console import Console
-from runs_fixtures import composed, trained
+from runs_fixtures import SILENT, composed, trained
 
 from mlpexp.display import Display, show_places, show_profiles, show_scores
 from mlpexp.results import Result
@@ -32,13 +32,6 @@ def tables(text: str) -> list[str]:
 
 
 DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20")
-SILENT = (
-    "model.depth=60",
-    "model.width=4",
-    "model.activation=sigmoid",
-    "initialisation=normal",
-    "initialisation.sigma_w=0.01",
-)
 POINTS = {
     "one": [()],
     "seeds": [("replicates=3",)],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs_fixtures import composed, trained
+from runs_fixtures import SILENT, composed, trained
 
 from mlpexp.figures import PICTURE, compare_profiles, gradient_profile, illustrate, png, save
 from mlpexp.runner import run
@@ -47,15 +47,6 @@ def test_a_profile_shows_each_seed_and_their_geometric_mean() -> None:
 def test_a_run_without_an_end_shows_its_start_alone() -> None:
     (axes,) = gradient_profile(START[:1], np.empty((0, 6)), "t").axes
     assert len(axes.lines) == 2
-
-
-SILENT = (
-    "model.depth=60",
-    "model.width=4",
-    "model.activation=sigmoid",
-    "initialisation=normal",
-    "initialisation.sigma_w=0.01",
-)
 
 
 @pytest.mark.parametrize(
