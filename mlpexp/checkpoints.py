@@ -13,8 +13,8 @@ import torch
 
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
+from mlpexp.lane_state import Lanes
 from mlpexp.records import Array
-from mlpexp.training import Lanes
 
 State = dict[str, Array]
 """One lane's: `parameters` and `best` [P], `rule.…` (rows [P] and numbers [1]), and what early stopping remembers."""

@@ -5,140 +5,21 @@ Flow: conf/*.yaml → composition → **config** → cohorts. Nothing here knows
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from mlpexp.data_schema import Data
+from mlpexp.model_schema import Initialisation, Model
+from mlpexp.optimizer_schema import Optimizer
 from mlpexp.refusals import ConfigError, describe, redact
-from mlpexp.section import Neutral, Real, Section, Seed, Whole
+from mlpexp.section import Real, Section, Seed, Whole
+from mlpexp.training_schema import Measurements, Training
 
 SEMANTICS = 1
 """Raised whenever a repair changes the numbers of a run; tests/test_golden.py fails until it is."""
-
-
-ActivationName = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu"]
-
-
-class Model(Section):
-    """A multilayer perceptron; depth counts weight matrices."""
-
-    depth: Whole = Field(4, ge=1, le=1000, description="number of weight matrices L")
-    width: Whole = Field(64, ge=1, le=65536, description="units of each hidden layer")
-    activation: ActivationName = "relu"
-    negative_slope: Annotated[Real | None, Neutral(None)] = Field(None, ge=0, le=1, description="slope below zero")
-    bias: bool = True
-    dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
-    output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.negative_slope is not None and self.activation != "leaky_relu":
-            raise ValueError(
-                f"model.negative_slope={self.negative_slope:g} belongs to leaky_relu, but model.activation is "
-                f"{self.activation}; leave it null or choose model.activation=leaky_relu"
-            )
-        if self.dropout > 0 and self.depth == 1:
-            raise ValueError(
-                f"model.dropout={self.dropout:g} acts on hidden layers, but model.depth=1 has none; choose depth ≥ 2"
-            )
-        return self
-
-
-class Scaled(Section):
-    """Normal weights whose variance follows from the layer's sizes; biases start at zero."""
-
-    name: Literal["glorot", "he", "lecun"]
-    gain: Annotated[Real, Neutral(1.0)] = Field(1.0, gt=0, description="factor on the standard deviation")
-
-
-class TorchDefault(Section):
-    """torch.nn.Linear's uniform weights and biases, ±1/√k_in."""
-
-    name: Literal["torch_default"]
-
-
-class Normal(Section):
-    """Var(W) = sigma_w²/k_in, Var(b) = sigma_b²."""
-
-    name: Literal["normal"]
-    sigma_w: Real = Field(1.0, ge=0)
-    sigma_b: Real = Field(0.0, ge=0)
-
-
-Initialisation = Annotated[Scaled | TorchDefault | Normal, Field(discriminator="name")]
-
-
-class GradientDescent(Section):
-    """M ← βM + g; W ← W − γM. With β = 0, plain gradient descent."""
-
-    name: Literal["gradient_descent"]
-    learning_rate: Real = Field(0.1, gt=0, description="γ, per step, for the mean loss of a batch")
-    momentum: Real = Field(0.0, ge=0, lt=1, description="β")
-
-
-class Adam(Section):
-    """Adam with the floor ε inside or outside the root."""
-
-    name: Literal["adam"]
-    learning_rate: Real = Field(1e-3, gt=0, description="γ")
-    beta1: Real = Field(0.9, ge=0, lt=1)
-    beta2: Real = Field(0.999, ge=0, lt=1)
-    epsilon: Real = Field(1e-8, gt=0, description="floor of the denominator")
-    epsilon_placement: Literal["outside", "inside"] = "outside"
-
-
-Optimizer = Annotated[GradientDescent | Adam, Field(discriminator="name")]
-
-
-class Training(Section):
-    """How long, on what, for which loss."""
-
-    epochs: Whole = Field(20, ge=0, description="passes of ⌈n/m⌉ updates")
-    batch_size: Whole = Field(64, ge=1, description="examples in a batch, m")
-    sampler: Literal["epoch", "fresh", "full"] = "epoch"
-    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
-    l2: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="λ of λ/2 Σ‖W_l‖²")
-    dtype: Literal["float32", "float64"] = "float32"
-    evaluate_every: Whole = Field(1, ge=1, description="epochs")
-    patience: Annotated[Whole | None, Neutral(None)] = Field(None, ge=1, description="evaluations without improvement")
-    tolerance: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="least improvement of the validation loss")
-    restore: Literal["best", "final"] = "best"
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.tolerance > 0 and self.patience is None:
-            raise ValueError(
-                f"training.tolerance={self.tolerance:g} matters to early stopping alone, but training.patience "
-                "is null; set it"
-            )
-        return self
-
-
-Quantity = Literal[
-    "gradient_norm", "delta_norm", "activation_mean", "activation_std", "activation_zeros", "update_ratio"
-]
-QUANTITIES: tuple[str, ...] = get_args(Quantity)
-
-
-class Measurements(Section):
-    """What is measured per layer; no part of a run's identity."""
-
-    quantities: list[Quantity] = Field(default_factory=list)
-    every: Whole = Field(1, ge=1, description="steps between two measurements")
-
-    def covers(self, other: "Measurements") -> bool:
-        """Whether a record of this schedule already holds all that `other` asks for."""
-        return set(other.quantities) <= set(self.quantities) and (not other.quantities or other.every % self.every == 0)
-
-    def union(self, other: "Measurements") -> "Measurements":
-        """The least schedule that covers both."""
-        wanted = set(self.quantities) | set(other.quantities)
-        everies = [part.every for part in (self, other) if part.quantities] or [1]
-        return Measurements(quantities=[q for q in get_args(Quantity) if q in wanted], every=math.gcd(*everies))
 
 
 class Seeds(Section):

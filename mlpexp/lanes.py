@@ -19,7 +19,7 @@ from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
 from mlpexp.kernel.streams import stream_key
-from mlpexp.training import Examples, Lanes, Plan
+from mlpexp.lane_state import Examples, Lanes, Plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -5,119 +5,20 @@ A lane that diverges or stops early leaves at the end of its epoch, and its neig
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlpexp.kernel.backpropagation import backward
-from mlpexp.kernel.losses import LOSSES, correct
+from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.measurements import Step, measure
-from mlpexp.kernel.network import Network, Trace, forward, predict
-from mlpexp.kernel.optimizers import Rule, column
-from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream, updates_per_epoch
-from mlpexp.records import Ending, Piece, gaps, metric
-
-EVALUATION_ROWS = 256
-"""Examples in one chunk of an evaluation: a constant, so that bits do not depend on the number of examples."""
-
-
-@dataclass
-class Examples:
-    """One part of the data: shared features [n, q]; labels [R, n] (noise may differ between lanes) or values [n, k]."""
-
-    features: Tensor
-    outputs: int
-    labels: Tensor | None = None
-    values: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def select(self, lanes: Tensor) -> "Examples":
-        """The same part, with the labels of these lanes."""
-        return self if self.labels is None else replace(self, labels=self.labels.index_select(0, lanes))
-
-    def targets(self, rows: Tensor) -> Tensor:
-        """What the outputs should be for rows [R, B]: [R, B, k], one-hot for several classes."""
-        if self.labels is None:
-            assert self.values is not None
-            return self.values.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        labels = self.labels.gather(1, rows)
-        if self.outputs == 1:
-            return labels[:, :, None].to(self.features.dtype)
-        one_hot = torch.eye(self.outputs, dtype=self.features.dtype, device=self.features.device)
-        return one_hot.index_select(0, labels.flatten()).view(*rows.shape, -1)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all lanes of a cohort share, beside their shape."""
-
-    epochs: int
-    batch_size: int
-    sampler: str
-    loss: str
-    output: str
-    evaluate_every: int
-    quantities: tuple[str, ...]
-    every: int
-
-    def updates_per_epoch(self, examples: int) -> int:
-        """Updates that an epoch of so many training examples has."""
-        return updates_per_epoch(examples, self.batch_size, self.sampler)
-
-
-@dataclass
-class Lanes:
-    """All that belongs to single lanes; `select` keeps some of them. Tensors have lanes first."""
-
-    numbers: list[int]
-    network: Network
-    rules: list[Rule]  # each for the next len(rule.learning_rate) lanes
-    parts: dict[str, Examples]
-    l2: list[float]
-    dropout: list[float]
-    batch_seeds: list[int]
-    dropout_seeds: list[int]
-    patience: list[int | None]
-    tolerance: list[float]
-    restore: list[str]
-    best: Tensor  # [R, P], the parameters with the lowest validation loss so far
-    best_loss: Tensor  # [R]
-    best_step: Tensor  # [R]
-    reference: Tensor  # [R], the validation loss that an improvement is measured from
-    waited: Tensor  # [R], evaluations without improvement
-    diverged_at: Tensor  # [R], -1 while all is finite
-
-    def select(self, lanes: Tensor) -> "Lanes":
-        """These lanes only, in this order, which must be increasing."""
-        chosen: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                chosen[field.name] = value.index_select(0, lanes)
-            elif isinstance(value, list) and field.name != "rules":
-                chosen[field.name] = [value[int(lane)] for lane in lanes]
-        rules, start = [], 0
-        for rule in self.rules:
-            end = start + len(rule.learning_rate)
-            mine = lanes[(lanes >= start) & (lanes < end)] - start
-            rules += [rule.select(mine)] if len(mine) else []
-            start = end
-        parts = {name: part.select(lanes) for name, part in self.parts.items()}
-        return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Between two epochs: all that comes depends on these lanes, the epoch and the step alone."""
-
-    epoch: int
-    step: int
-    lanes: Lanes
+from mlpexp.kernel.network import Trace, forward
+from mlpexp.kernel.optimizers import column
+from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
+from mlpexp.lane_state import Examples, Lanes, Pause, Plan
+from mlpexp.records import Ending, Piece
+from mlpexp.scoring import endings, evaluate, remember_best
 
 
 def train(plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0) -> Iterator[Piece | Ending | Pause]:
@@ -282,65 +183,4 @@ class Recorder:
             measured=self.measured,
             layers={name: buffer.numpy(force=True) for name, buffer in self.buffers.items()},
             evaluation={name: value.numpy(force=True) for name, value in evaluation.items()},
-        )
-
-
-def evaluate(plan: Plan, lanes: Lanes, parts: tuple[str, ...]) -> dict[str, Tensor]:
-    """`loss/…` and, for classes, `accuracy/…` of each lane on the named parts, [R] in double precision."""
-    found: dict[str, Tensor] = {}
-    for name in parts:
-        examples = lanes.parts[name]
-        if not len(examples):
-            continue
-        losses = examples.features.new_empty(len(lanes.numbers), len(examples), dtype=torch.float64)
-        right = torch.empty_like(losses, dtype=torch.bool)
-        for start, z in predict(lanes.network, examples.features, EVALUATION_ROWS):
-            end = min(start + EVALUATION_ROWS, len(examples))
-            rows = torch.arange(start, end, device=z.device).expand(len(lanes.numbers), -1)
-            chunk = z[:, : end - start].contiguous()
-            losses[:, start:end] = LOSSES[plan.loss](chunk, examples.targets(rows), plan.output)[0]
-            if examples.labels is not None:
-                right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.output)
-        found[metric("loss", name)] = losses.sum(dim=1) / len(examples)
-        if examples.labels is not None:
-            found[metric("accuracy", name)] = right.sum(dim=1, dtype=torch.float64) / len(examples)
-    return found
-
-
-def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Tensor:
-    """Keep the parameters of the lowest validation loss so far; tell which lanes have waited too long."""
-    loss = evaluation.get(metric("loss", "validation"))
-    if loss is None:
-        return torch.zeros_like(lanes.best_step, dtype=torch.bool)
-    better = loss < lanes.best_loss  # false for NaN
-    lanes.best = torch.where(better[:, None], lanes.network.parameters, lanes.best)
-    lanes.best_loss = torch.where(better, loss, lanes.best_loss)
-    lanes.best_step = torch.where(better, step, lanes.best_step)
-    improved = loss < lanes.reference - loss.new_tensor(lanes.tolerance)
-    lanes.reference = torch.where(improved, loss, lanes.reference)
-    lanes.waited = torch.where(improved, 0, lanes.waited + 1)
-    patience = lanes.waited.new_tensor([2**31 if p is None else p for p in lanes.patience])
-    return lanes.waited >= patience
-
-
-def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
-    """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
-    final = lanes.network.parameters
-    unjudged = torch.isinf(lanes.best_loss)  # no validation part: the last weights are the best that is known
-    best = torch.where(unjudged[:, None], final, lanes.best)
-    best_step = torch.where(unjudged, step, lanes.best_step)
-    restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
-    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, best, final))
-    scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
-    for i, number in enumerate(lanes.numbers):
-        diverged_at = int(lanes.diverged_at[i])
-        own = {} if diverged_at >= 0 else {name: float(value[i]) for name, value in scores.items()}
-        yield Ending(
-            lane=number,
-            status="diverged" if diverged_at >= 0 else "stopped_early" if stopped_early else "finished",
-            last_step=diverged_at if diverged_at >= 0 else step,
-            best_step=int(best_step[i]),
-            final=final[i].numpy(force=True).copy(),
-            best=best[i].numpy(force=True).copy(),
-            scores=own | gaps(own),
         )

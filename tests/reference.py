@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlpexp.composition import compose
-from mlpexp.config import ActivationName, Config, Model, Training
+from mlpexp.config import Config, Model, Training
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import LOSSES, OUTPUTS
 from mlpexp.kernel.streams import epoch_batches
+from mlpexp.lane_state import Lanes, Plan
 from mlpexp.lanes import build
+from mlpexp.model_schema import ActivationName
 from mlpexp.records import Ending, Piece
-from mlpexp.training import Lanes, Plan, train
+from mlpexp.training import train
 
 ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
 SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)

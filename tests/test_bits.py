@@ -38,6 +38,7 @@ from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
 from mlpexp.kernel.arithmetic import product, require_stable_products
+from mlpexp.training_schema import QUANTITIES
 
 # --- what there is to configure ---
 
@@ -219,7 +220,7 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
-    common["measurements"] = {"quantities": list(schema.QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
+    common["measurements"] = {"quantities": list(QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
     kinds = []
     for i in range(draw(st.integers(1, 5))):
         own = {group: draw(sections(group, choice if i == 0 else None)) for group in SECTIONS}

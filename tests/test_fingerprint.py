@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from runs_fixtures import SMALL, compose, composed
 
 from mlpexp.composition import config_folder
-from mlpexp.config import HASHED, SEMANTICS, ActivationName, Config, Seeds, fingerprint, flatten, validate
+from mlpexp.config import HASHED, SEMANTICS, Config, Seeds, fingerprint, flatten, validate
+from mlpexp.model_schema import ActivationName
 from mlpexp.planning import plan
 from mlpexp.refusals import ConfigError
 from mlpexp.section import Neutral, Section, Unhashed

@@ -9,7 +9,7 @@ import reference
 import torch
 from torch import Tensor
 
-from mlpexp import config
+from mlpexp import training_schema
 from mlpexp.kernel.activations import ACTIVATIONS
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.layout import Layout
@@ -67,7 +67,7 @@ TWINS: dict[str, Twin] = {
 
 
 def test_every_quantity_has_a_twin_and_a_place_in_the_schema() -> None:
-    assert set(TWINS) == set(QUANTITIES) == set(config.QUANTITIES)
+    assert set(TWINS) == set(QUANTITIES) == set(training_schema.QUANTITIES)
 
 
 @pytest.mark.parametrize("bias", [True, False])

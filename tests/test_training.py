@@ -13,9 +13,10 @@ from mlpexp.config import Config
 from mlpexp.data import prepare
 from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.network import Network, predict
+from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
 from mlpexp.records import Ending, Piece
-from mlpexp.training import Pause, train
+from mlpexp.training import train
 
 WINE = ("data=wine", "model.depth=3", "model.width=8", "training.batch_size=25", "training.epochs=4")
 UPDATES = 5  # ⌈106/25⌉ an epoch; the last batch has 6 examples

@@ -11,8 +11,8 @@ from torch import Tensor
 from mlpexp.config import Config, output_and_loss
 from mlpexp.data import prepare
 from mlpexp.kernel.streams import epoch_batches, stream
+from mlpexp.lane_state import Examples, Lanes
 from mlpexp.lanes import build, layout_of
-from mlpexp.training import Examples, Lanes
 
 STEPS = 200
 

@@ -1,0 +1,110 @@
+"""What a cohort is while it trains: its plan, its lanes, and their part of the data.
+
+Flow: lanes → **lane_state** ⇄ training.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlpexp.kernel.network import Network
+from mlpexp.kernel.optimizers import Rule
+from mlpexp.kernel.streams import updates_per_epoch
+
+
+@dataclass
+class Examples:
+    """One part of the data: shared features [n, q]; labels [R, n] (noise may differ between lanes) or values [n, k]."""
+
+    features: Tensor
+    outputs: int
+    labels: Tensor | None = None
+    values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def select(self, lanes: Tensor) -> "Examples":
+        """The same part, with the labels of these lanes."""
+        return self if self.labels is None else replace(self, labels=self.labels.index_select(0, lanes))
+
+    def targets(self, rows: Tensor) -> Tensor:
+        """What the outputs should be for rows [R, B]: [R, B, k], one-hot for several classes."""
+        if self.labels is None:
+            assert self.values is not None
+            return self.values.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        labels = self.labels.gather(1, rows)
+        if self.outputs == 1:
+            return labels[:, :, None].to(self.features.dtype)
+        one_hot = torch.eye(self.outputs, dtype=self.features.dtype, device=self.features.device)
+        return one_hot.index_select(0, labels.flatten()).view(*rows.shape, -1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all lanes of a cohort share, beside their shape."""
+
+    epochs: int
+    batch_size: int
+    sampler: str
+    loss: str
+    output: str
+    evaluate_every: int
+    quantities: tuple[str, ...]
+    every: int
+
+    def updates_per_epoch(self, examples: int) -> int:
+        """Updates that an epoch of so many training examples has."""
+        return updates_per_epoch(examples, self.batch_size, self.sampler)
+
+
+@dataclass
+class Lanes:
+    """All that belongs to single lanes; `select` keeps some of them. Tensors have lanes first."""
+
+    numbers: list[int]
+    network: Network
+    rules: list[Rule]  # each for the next len(rule.learning_rate) lanes
+    parts: dict[str, Examples]
+    l2: list[float]
+    dropout: list[float]
+    batch_seeds: list[int]
+    dropout_seeds: list[int]
+    patience: list[int | None]
+    tolerance: list[float]
+    restore: list[str]
+    best: Tensor  # [R, P], the parameters with the lowest validation loss so far
+    best_loss: Tensor  # [R]
+    best_step: Tensor  # [R]
+    reference: Tensor  # [R], the validation loss that an improvement is measured from
+    waited: Tensor  # [R], evaluations without improvement
+    diverged_at: Tensor  # [R], -1 while all is finite
+
+    def select(self, lanes: Tensor) -> "Lanes":
+        """These lanes only, in this order, which must be increasing."""
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                chosen[field.name] = value.index_select(0, lanes)
+            elif isinstance(value, list) and field.name != "rules":
+                chosen[field.name] = [value[int(lane)] for lane in lanes]
+        rules, start = [], 0
+        for rule in self.rules:
+            end = start + len(rule.learning_rate)
+            mine = lanes[(lanes >= start) & (lanes < end)] - start
+            rules += [rule.select(mine)] if len(mine) else []
+            start = end
+        parts = {name: part.select(lanes) for name, part in self.parts.items()}
+        return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Between two epochs: all that comes depends on these lanes, the epoch and the step alone."""
+
+    epoch: int
+    step: int
+    lanes: Lanes

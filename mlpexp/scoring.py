@@ -1,0 +1,79 @@
+"""How good each lane is: evaluations, the best weights so far, and the scores with which a lane ends.
+
+Flow: training → **scoring** → records.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mlpexp.kernel.losses import LOSSES, correct
+from mlpexp.kernel.network import Network, predict
+from mlpexp.lane_state import Lanes, Plan
+from mlpexp.records import Ending, gaps, metric
+
+EVALUATION_ROWS = 256
+"""Examples in one chunk of an evaluation: a constant, so that bits do not depend on the number of examples."""
+
+
+def evaluate(plan: Plan, lanes: Lanes, parts: tuple[str, ...]) -> dict[str, Tensor]:
+    """`loss/…` and, for classes, `accuracy/…` of each lane on the named parts, [R] in double precision."""
+    found: dict[str, Tensor] = {}
+    for name in parts:
+        examples = lanes.parts[name]
+        if not len(examples):
+            continue
+        losses = examples.features.new_empty(len(lanes.numbers), len(examples), dtype=torch.float64)
+        right = torch.empty_like(losses, dtype=torch.bool)
+        for start, z in predict(lanes.network, examples.features, EVALUATION_ROWS):
+            end = min(start + EVALUATION_ROWS, len(examples))
+            rows = torch.arange(start, end, device=z.device).expand(len(lanes.numbers), -1)
+            chunk = z[:, : end - start].contiguous()
+            losses[:, start:end] = LOSSES[plan.loss](chunk, examples.targets(rows), plan.output)[0]
+            if examples.labels is not None:
+                right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.output)
+        found[metric("loss", name)] = losses.sum(dim=1) / len(examples)
+        if examples.labels is not None:
+            found[metric("accuracy", name)] = right.sum(dim=1, dtype=torch.float64) / len(examples)
+    return found
+
+
+def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Tensor:
+    """Keep the parameters of the lowest validation loss so far; tell which lanes have waited too long."""
+    loss = evaluation.get(metric("loss", "validation"))
+    if loss is None:
+        return torch.zeros_like(lanes.best_step, dtype=torch.bool)
+    better = loss < lanes.best_loss  # false for NaN
+    lanes.best = torch.where(better[:, None], lanes.network.parameters, lanes.best)
+    lanes.best_loss = torch.where(better, loss, lanes.best_loss)
+    lanes.best_step = torch.where(better, step, lanes.best_step)
+    improved = loss < lanes.reference - loss.new_tensor(lanes.tolerance)
+    lanes.reference = torch.where(improved, loss, lanes.reference)
+    lanes.waited = torch.where(improved, 0, lanes.waited + 1)
+    patience = lanes.waited.new_tensor([2**31 if p is None else p for p in lanes.patience])
+    return lanes.waited >= patience
+
+
+def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
+    """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
+    final = lanes.network.parameters
+    unjudged = torch.isinf(lanes.best_loss)  # no validation part: the last weights are the best that is known
+    best = torch.where(unjudged[:, None], final, lanes.best)
+    best_step = torch.where(unjudged, step, lanes.best_step)
+    restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
+    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, best, final))
+    scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
+    for i, number in enumerate(lanes.numbers):
+        diverged_at = int(lanes.diverged_at[i])
+        own = {} if diverged_at >= 0 else {name: float(value[i]) for name, value in scores.items()}
+        yield Ending(
+            lane=number,
+            status="diverged" if diverged_at >= 0 else "stopped_early" if stopped_early else "finished",
+            last_step=diverged_at if diverged_at >= 0 else step,
+            best_step=int(best_step[i]),
+            final=final[i].numpy(force=True).copy(),
+            best=best[i].numpy(force=True).copy(),
+            scores=own | gaps(own),
+        )

@@ -1,0 +1,58 @@
+"""The schema of `training` and `measurements`: how long, on what, for which loss, and what is looked at meanwhile.
+
+Flow: section → **training_schema** → config.
+"""
+
+import math
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from mlpexp.section import Neutral, Real, Section, Whole
+
+
+class Training(Section):
+    """How long, on what, for which loss."""
+
+    epochs: Whole = Field(20, ge=0, description="passes of ⌈n/m⌉ updates")
+    batch_size: Whole = Field(64, ge=1, description="examples in a batch, m")
+    sampler: Literal["epoch", "fresh", "full"] = "epoch"
+    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
+    l2: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="λ of λ/2 Σ‖W_l‖²")
+    dtype: Literal["float32", "float64"] = "float32"
+    evaluate_every: Whole = Field(1, ge=1, description="epochs")
+    patience: Annotated[Whole | None, Neutral(None)] = Field(None, ge=1, description="evaluations without improvement")
+    tolerance: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="least improvement of the validation loss")
+    restore: Literal["best", "final"] = "best"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.tolerance > 0 and self.patience is None:
+            raise ValueError(
+                f"training.tolerance={self.tolerance:g} matters to early stopping alone, but training.patience "
+                "is null; set it"
+            )
+        return self
+
+
+Quantity = Literal[
+    "gradient_norm", "delta_norm", "activation_mean", "activation_std", "activation_zeros", "update_ratio"
+]
+QUANTITIES: tuple[str, ...] = get_args(Quantity)
+
+
+class Measurements(Section):
+    """What is measured per layer; no part of a run's identity."""
+
+    quantities: list[Quantity] = Field(default_factory=list)
+    every: Whole = Field(1, ge=1, description="steps between two measurements")
+
+    def covers(self, other: "Measurements") -> bool:
+        """Whether a record of this schedule already holds all that `other` asks for."""
+        return set(other.quantities) <= set(self.quantities) and (not other.quantities or other.every % self.every == 0)
+
+    def union(self, other: "Measurements") -> "Measurements":
+        """The least schedule that covers both."""
+        wanted = set(self.quantities) | set(other.quantities)
+        everies = [part.every for part in (self, other) if part.quantities] or [1]
+        return Measurements(quantities=[q for q in get_args(Quantity) if q in wanted], every=math.gcd(*everies))
