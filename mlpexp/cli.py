@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("train", help="train one point: mlpexp train KEY=VALUE …", add_help=False)
-    sweep = "train a grid of points: mlpexp sweep KEY=A,B …; --plan tells what it would do, --test shows test scores"
+    sweep = (
+        "train a grid of points: mlpexp sweep KEY=A,B …; --plan tells what it would do, --test shows test scores, "
+        "--bootstrap takes intervals from resampled seeds"
+    )
     commands.add_parser("sweep", help=sweep, add_help=False)
     reproduce = commands.add_parser("reproduce", help="train a recorded run again and compare every bit")
     reproduce.add_argument("run", help="fingerprint of the run, or its first characters")

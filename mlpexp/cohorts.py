@@ -102,7 +102,7 @@ def group(
         largest = max(cohorts, key=len)
         cohorts.remove(largest)
         cohorts += _cut(largest, 2)
-    return sorted(cohorts, key=lambda cohort: -_work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
+    return sorted(cohorts, key=lambda cohort: -work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
 
 
 def too_large(config: Config, size: Size, workers: int, memory: int) -> str | None:
@@ -135,7 +135,7 @@ def _cut(positions: list[int], pieces: int) -> list[list[int]]:
     return [positions[a:b] for a, b in pairwise(bounds)]
 
 
-def _work(config: Config, size: Size) -> float:
+def work(config: Config, size: Size) -> float:
     """Multiplications of a run, about."""
     widths = [size.inputs, *[config.model.width] * (config.model.depth - 1), size.outputs]
     products = sum(a * b for a, b in pairwise(widths))

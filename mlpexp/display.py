@@ -23,9 +23,12 @@ from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.verdicts import (
     labels,
+    leading_score,
     mean,
+    paired_difference,
     points,
     power_of_ten,
+    ranked,
     signal_profile,
     signal_sentence,
     status_words,
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0
 """Between two lines of progress where output is piped."""
 
-SCALE = "mean ± 95 % interval over {} training seeds at a fixed split (Student's t)"
+SCALE = "mean and 95 % interval over {} training seeds at a fixed split ({})"
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 
 
@@ -141,23 +144,26 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
     _tell_scale(groups, console)
 
 
-def show_points(results: Sequence[Result], console: Console, show_test: bool = False) -> None:
+def show_points(results: Sequence[Result], console: Console, show_test: bool = False, bootstrap: bool = False) -> None:
     """Validation scores of each point, best first; test scores only where they were asked for."""
     groups = points(results)
-    console.print(_many_points(groups, PARTS if show_test else PARTS[:2], ranked=True))
-    _tell_scale(groups, console)
+    console.print(_many_points(groups, PARTS if show_test else PARTS[:2], ranked(groups), bootstrap))
+    _tell_scale(groups, console, bootstrap)
+    if len(groups) > 1:
+        console.print("Δ best: difference to the best point, paired by seed", style="dim", highlight=False)
     if not show_test:
         console.print("test scores are kept for the end: --test shows them", style="dim", highlight=False)
 
 
-def _tell_scale(groups: Mapping[str, Sequence[Result]], console: Console) -> None:
+def _tell_scale(groups: Mapping[str, Sequence[Result]], console: Console, bootstrap: bool = False) -> None:
     """Over how many seeds the intervals are, where there are any."""
     counts = sorted({len(runs) for runs in groups.values()})
     if any(not run.scores for runs in groups.values() for run in runs):
         console.print("diverged runs have no scores: means are over the others", style="dim", highlight=False)
     if counts[-1] > 1:
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        console.print(SCALE.format(seeds), style="dim", highlight=False)
+        how = "bootstrap" if bootstrap else "Student's t"
+        console.print(SCALE.format(seeds, how), style="dim", highlight=False)
 
 
 def _one_point(results: Sequence[Result]) -> Table:
@@ -171,39 +177,40 @@ def _one_point(results: Sequence[Result]) -> Table:
     return table
 
 
-def _many_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str] = PARTS, ranked: bool = False) -> Table:
+def _many_points(
+    groups: Mapping[str, Sequence[Result]],
+    parts: Sequence[str] = PARTS,
+    order: Sequence[str] = (),
+    bootstrap: bool = False,
+) -> Table:
+    """A row a point, in the given order; ordered points are compared to the first."""
     everyone = [run for runs in groups.values() for run in runs]
-    kind = "accuracy" if any("accuracy/train" in run.scores for run in everyone) else "loss"
     table, names = _table("point"), labels(groups)
+    judged, _ = leading_score(everyone, "validation")
     for part in parts:
-        table.add_column(f"{kind}/\n{part}", justify="right", no_wrap=True)
+        table.add_column(leading_score(everyone, part)[0].replace("/", "/\n"), justify="right", no_wrap=True)
+    if order:
+        table.add_column("Δ best", justify="right", no_wrap=True)
     table.add_column("ended", overflow="fold")
-    order = list(groups)
-    if ranked:
-        sign = -1 if kind == "accuracy" else 1
-        order.sort(key=lambda point: _rank(groups[point], metric(kind, "validation"), sign))
-    for point in order:
+    for point in order or groups:
         runs = groups[point]
-        table.add_row(names[point], *(_mean_of(runs, metric(kind, part)) for part in parts), status_words(runs))
+        cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
+        if order:
+            against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
+            cells.append("best" if point == order[0] else "–" if against is None else str(against))
+        table.add_row(names[point], *cells, status_words(runs))
     return table
-
-
-def _rank(runs: Sequence[Result], name: str, sign: int) -> float:
-    """Best first; points without a score last."""
-    values = [run.scores[name] for run in runs if name in run.scores]
-    value = mean(values).value if values else math.nan
-    return math.inf if math.isnan(value) else sign * value
 
 
 def _table(first_column: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first_column, overflow="fold")
+    table.add_column(first_column, overflow="fold", min_width=min(16, 4 * len(first_column)))
     return table
 
 
-def _mean_of(runs: Sequence[Result], name: str) -> str:
+def _mean_of(runs: Sequence[Result], name: str, bootstrap: bool = False) -> str:
     values = [run.scores[name] for run in runs if name in run.scores]
-    return str(mean(values)) if values else "–"
+    return str(mean(values, bootstrap)) if values else "–"
 
 
 def show_profiles(results: Sequence[Result], console: Console) -> None:
@@ -257,8 +264,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-def show_places(results: Sequence[Result], config: Config, console: Console) -> None:
-    """Where the record lies, and the line that opens the dashboard."""
+def show_places(results: Sequence[Result], config: Config, console: Console, sweep: str | None = None) -> None:
+    """Where the record lies, and the line that opens the dashboard; how to find a sweep there."""
     outputs = absolute_outputs(config.outputs)
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
@@ -266,6 +273,9 @@ def show_places(results: Sequence[Result], config: Config, console: Console) -> 
         where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""
         dashboard = redact(config.tracking.uri) if config.tracking.uri else f"mlpexp ui{where}"
         console.print(f"look at them in the dashboard: {dashboard}", style="dim", highlight=False, soft_wrap=True)
+        if sweep:
+            query = f'tags."mlpexp.sweep" LIKE "%{sweep}%"'
+            console.print(f"these runs alone: search for {query}", style="dim", highlight=False, soft_wrap=True)
 
 
 def show_data_list() -> None:

@@ -22,7 +22,9 @@ from mlpexp.config import Config, validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
-OWN_FLAGS = ("--plan", "--test")
+OWN_FLAGS = {"--plan": "", "--test": "hydra.launcher.show_test=true", "--bootstrap": "hydra.launcher.bootstrap=true"}
+"""Flags of sweep, and the key of the launcher that says the same."""
+
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
@@ -36,7 +38,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         if not sweep:
             raise ConfigError(["tune.… belongs to mlpexp sweep: it trains a grid within every point"])
     own = {flag for flag in words if sweep and flag in OWN_FLAGS}
-    words = [*(["--multirun"] if sweep else []), *(hide_credentials(word) for word in words if word not in own)]
+    said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
+    words = [*(["--multirun"] if sweep else []), *(hide_credentials(word) for word in words if word not in own), *said]
     options = get_args_parser().parse_args(words)
     if any(getattr(options, flag) for flag in SHOWS_ONLY):
         if options.cfg is not None:
@@ -53,13 +56,15 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
 
         print("\n".join(plan_lines(plan(runs, any(point.rerun for point in points)))))
         return 0
-    if options.multirun:
-        from mlpexp.sweep import OPTIONS
-
-        OPTIONS.show_test, OPTIONS.tune = "--test" in own, grid
     codes: list[int] = []
     _hydra(words, lambda config: codes.append(_job(config)))
     return max(codes, default=0)
+
+
+def as_launcher_key(grid: dict[str, list[str]]) -> str:
+    """A grid as Hydra's launcher takes it, so that it stands in the sweep's own hydra.yaml."""
+    quoted = (f"'{key}=[{','.join(values)}]'" for key, values in grid.items())
+    return f"hydra.launcher.tune=[{','.join(quoted)}]"
 
 
 def compose_all(options: argparse.Namespace, params: list[str]) -> list[Config]:

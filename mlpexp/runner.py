@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
@@ -55,11 +56,14 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
     return plan([one for point in points for one in point.runs()], again)
 
 
-def execute(order: Order, quiet: bool = False) -> list[Result]:
-    """Train what an order says is open, show it, and return all its runs; raises RunError if some failed."""
+def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list[Result]:
+    """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
+
+    `sweep` names the sweep that asks, in the tracking store.
+    """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
-    with Display(len(wanted), len(order.to_train), quiet) as display, tracker(order, display) as track:
+    with Display(len(wanted), len(order.to_train), quiet) as display, tracker(order, display, sweep) as track:
         if order.elsewhere:
             display.note(
                 f"trained with another torch, processor or device: {counted(len(order.elsewhere), 'run')}; their bits "
@@ -108,15 +112,22 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
 def train_all(order: Order, display: Display, track: Track) -> list[str]:
     """Train the open runs, cohort by cohort, and hand each finished cohort to the tracker. Returns what failed."""
     configs = [order.configs[i] for i in order.to_train]
-    workers = worker_count(configs[0], len(configs))
-    epochs = [order.epoch(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
-    display.start(sum(map(order.updates, configs)), len(cohorts), min(workers, len(cohorts)))
-    with place(configs[0].executor.name, min(workers, len(cohorts))) as where:
+    cohorts, workers = cohorts_of(order)
+    display.start(sum(map(order.updates, configs)), len(cohorts), workers)
+    with place(configs[0].executor.name, workers) as where:
         attempts = Attempts(order, where)
         for cohort in cohorts:
             attempts.start([order.to_train[i] for i in cohort])
         return list(_watch(attempts, display, track))
+
+
+def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
+    """How the open runs are grouped, as positions in `order.to_train`, and how many processes train them."""
+    configs = [order.configs[i] for i in order.to_train]
+    workers = worker_count(configs[0], len(configs))
+    epochs = [order.epoch(i) for i in order.to_train]
+    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
+    return cohorts, min(workers, len(cohorts))
 
 
 class Attempts:
@@ -251,7 +262,7 @@ class WholePoints:
 
 
 @contextmanager
-def tracker(order: Order, display: Display) -> Iterator[Track]:
+def tracker(order: Order, display: Display, sweep: str | None = None) -> Iterator[Track]:
     """A function that shows runs in the tracking store, one batch after the other in a thread of its own.
 
     A store that is away stops nothing: the run folders are the record, and the same command shows them later.
@@ -261,17 +272,20 @@ def tracker(order: Order, display: Display) -> Iterator[Track]:
         yield lambda results: None
         return
 
-    def prepare() -> None:
-        from mlpexp.tracking import open_store
+    opened: list[Any] = []
 
-        open_store(tracking, order.outputs)
+    def prepare() -> None:
+        from mlpexp.tracking import Store
+
+        opened.append(Store(tracking, order.outputs))
+        opened[0].open()
 
     def show(results: list[Result]) -> None:
         from mlpexp.figures import illustrate
-        from mlpexp.tracking import show_runs
 
-        illustrate(results)
-        show_runs(results, tracking, order.outputs)
+        own = [Result(result.folder) for result in results]  # what is read of them is let go with them
+        illustrate(own)
+        opened[0].show(own, sweep)
 
     with ThreadPoolExecutor(1, "tracking") as writer:
         batches = [writer.submit(prepare)]

@@ -9,7 +9,9 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 
 for _talker in ("mlflow", "alembic", "urllib3"):
     logging.getLogger(_talker).setLevel(logging.ERROR)
@@ -46,31 +49,136 @@ def store_uri(tracking: Tracking, outputs: Path) -> str:
     return tracking.uri or f"sqlite:///{outputs / 'mlflow.db'}"
 
 
-def open_store(tracking: Tracking, outputs: Path) -> None:
-    """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
-    show_runs([], tracking, outputs)
+class Store:
+    """One experiment of a tracking store, opened when it is first needed.
+
+    `show` brings recorded runs there; those that are there stay as they are. Raises RuntimeError, without passwords,
+    where the store is away.
+    """
+
+    def __init__(self, tracking: Tracking, outputs: Path) -> None:
+        self.tracking, self.outputs = tracking, outputs
+        self.client: MlflowClient | None = None
+        self.experiment, self.place = "", ""
+        self.known: dict[str, list[str]] | None = None
+
+    def open(self) -> None:
+        """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
+        with _named_errors():
+            self._open()
+
+    def show(self, results: Sequence[Result], sweep: str | None = None) -> None:
+        """Write what is not there yet; `sweep` is added to the tag that names the sweeps that a run belongs to."""
+        with _named_errors():
+            client = self._open()
+            for result in results:
+                shown = Shown.read(result)
+                if shown is None or (shown.place, shown.version) != (self.place, _version(result)):
+                    run_id = self._show(client, result, sweep)
+                    shown = Shown(self.place, _version(result), run_id, [sweep] if sweep else [])
+                elif sweep and sweep not in shown.sweeps:
+                    shown.sweeps.append(sweep)
+                    client.set_tag(shown.run_id, "mlpexp.sweep", " ".join(shown.sweeps))
+                else:
+                    continue
+                shown.write(result)
+
+    def _open(self) -> MlflowClient:
+        if self.client is None:
+            uri = store_uri(self.tracking, self.outputs)
+            client, experiment = _open(uri, self.tracking.experiment, str(self.outputs))
+            self.experiment = experiment.experiment_id
+            self.place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
+            self.known = _known(uri, self.experiment)
+            self.client = client
+        return self.client
+
+    def _show(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
+        """One run, written so that the tag `mlpexp.tracked` is there only once everything else is."""
+        version = _version(result)
+        for run_id in self._runs_of(client, result.fingerprint):
+            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version:
+                return run_id
+            client.delete_run(run_id)  # half written, or of a record that was trained again since
+        start, seconds = int(result.facts["started"] * 1000), result.facts["seconds"]
+        tags = _tags(result) | ({"mlpexp.sweep": sweep} if sweep else {})
+        run = client.create_run(self.experiment, start_time=start, tags=tags, run_name=result.name)
+        run_id = str(run.info.run_id)
+        artifacts = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+        for name in ARTIFACTS:
+            if (result.folder / name).exists():
+                artifacts.log_artifact(str(result.folder / name))
+        client.log_inputs(run_id, [_dataset(result)])
+        client.set_terminated(run_id, "FINISHED", end_time=start + int(seconds * 1000))
+        parameters = [
+            Param(key, str(value)[:PARAMETER_CHARACTERS])
+            for key, value in result.config.flat().items()
+            if value is not None
+        ]
+        tracked = [RunTag("mlpexp.tracked", version)]  # below 1000 entries: one transaction
+        client.log_batch(run_id, metrics=_metrics(result), params=parameters, tags=tracked)
+        return run_id
+
+    def _runs_of(self, client: MlflowClient, fingerprint: str) -> list[str]:
+        """Runs of that fingerprint that the store holds already."""
+        if self.known is not None:
+            return self.known.pop(fingerprint, [])
+        found = client.search_runs([self.experiment], f"tags.`mlpexp.fingerprint` = '{fingerprint}'")
+        return [run.info.run_id for run in found]
+
+
+@dataclass
+class Shown:
+    """What a run folder says of its place in a store; saves asking the store. `place` names store and experiment."""
+
+    place: str
+    version: str
+    run_id: str
+    sweeps: list[str]
+
+    @classmethod
+    def read(cls, result: Result) -> "Shown | None":
+        """None where the run was never shown."""
+        try:
+            return cls(**json.loads((result.folder / SHOWN).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, result: Result) -> None:
+        """Keep it beside the record."""
+        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode())
 
 
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:
     """Bring recorded runs into the tracking store; those that are there stay as they are."""
-    uri = store_uri(tracking, outputs)
+    Store(tracking, outputs).show(results)
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """What a store may raise, as one kind of error that names no password."""
     try:
-        client, experiment = _open(uri, tracking.experiment, str(outputs))
-        place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
-        for result in results:
-            if not is_shown(result, place):
-                _show(client, experiment.experiment_id, result)
-                write_atomically(result.folder / SHOWN, f"{place} {_version(result)}".encode())
+        yield
     except (MlflowException, OSError) as error:
         raise RuntimeError(redact(str(error)) or type(error).__name__) from None
 
 
-def is_shown(result: Result, place: str) -> bool:
-    """Whether the run's folder says that this record is in that store and experiment: saves asking the store."""
+def _known(uri: str, experiment: str) -> dict[str, list[str]] | None:
+    """Fingerprint → run ids of all that an SQLite store holds, read at once; None where the store must be asked."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    query = (
+        "SELECT tags.value, tags.run_uuid FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
+        "WHERE tags.key = 'mlpexp.fingerprint' AND runs.experiment_id = ? AND runs.lifecycle_stage = 'active'"
+    )
     try:
-        return (result.folder / SHOWN).read_text() == f"{place} {_version(result)}"
-    except OSError:
-        return False
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=60)) as connection:
+            found: dict[str, list[str]] = {}
+            for fingerprint, run_id in connection.execute(query, (experiment,)):
+                found.setdefault(fingerprint, []).append(run_id)
+            return found
+    except sqlite3.Error:  # another layout of the tables: ask MLflow run by run
+        return None
 
 
 def _version(result: Result) -> str:
@@ -98,35 +206,8 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
 
 def _let_readers_in(database: str) -> None:
     """Write-ahead log: the dashboard reads while runs are written."""
-    connection = sqlite3.connect(database, timeout=60)
-    try:
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
-
-
-def _show(client: MlflowClient, experiment: str, result: Result) -> None:
-    version = _version(result)
-    wanted = f"tags.`mlpexp.fingerprint` = '{result.fingerprint}'"
-    for run in client.search_runs([experiment], wanted):
-        if run.data.tags.get("mlpexp.tracked") == version:
-            return
-        client.delete_run(run.info.run_id)  # half written, or of a record that was trained again since
-    start, seconds = int(result.facts["started"] * 1000), result.facts["seconds"]
-    run = client.create_run(experiment, start_time=start, tags=_tags(result), run_name=result.name)
-    run_id = run.info.run_id
-    parameters = [
-        Param(key, str(value)[:PARAMETER_CHARACTERS])
-        for key, value in result.config.flat().items()
-        if value is not None
-    ]
-    client.log_batch(run_id, metrics=_metrics(result), params=parameters)  # below 1000 entries: one transaction
-    client.log_inputs(run_id, [_dataset(result)])
-    for name in ARTIFACTS:
-        if (result.folder / name).exists():
-            client.log_artifact(run_id, str(result.folder / name))
-    client.set_terminated(run_id, "FINISHED", end_time=start + int(seconds * 1000))
-    client.set_tag(run_id, "mlpexp.tracked", version)
 
 
 def _tags(result: Result) -> dict[str, str]:

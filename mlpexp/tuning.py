@@ -4,7 +4,7 @@ Flow: sweep → **tuning** → runner. Without it a table of depths mostly compa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from mlpexp.composition import Composer, parse
@@ -22,6 +22,15 @@ Grid = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """One combination of the grid at one point, and what its seeds scored on validation."""
+
+    choice: dict[str, str]
+    score: float
+    runs: list[Result]
+
+
+@dataclass(frozen=True)
 class Pick:
     """The best candidate of one point, and its config with fresh seeds."""
 
@@ -29,6 +38,7 @@ class Pick:
     chosen: dict[str, str]
     on_edge: list[str]
     fresh: Config
+    candidates: list["Candidate"] = field(default_factory=list)
     finished: bool = True
 
     def line(self) -> str:
@@ -67,28 +77,35 @@ def candidates(overrides: Sequence[str], grid: Grid) -> list[tuple[dict[str, str
     return [(choice, [*overrides, *(f"{key}={value}" for key, value in choice.items())]) for choice in combinations]
 
 
-def tune(composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid) -> list[Pick]:
+def tune(
+    composer: Composer, job_overrides: Sequence[Sequence[str]], grid: Grid, sweep: str | None = None
+) -> list[Pick]:
     """Train every candidate of every point, and pick on validation; the picks on fresh seeds are left to train.
 
-    The fresh seeds follow those of the search: seed + replicates … seed + 2·replicates − 1.
+    Fresh seeds lie above all seeds of the search: every point's seeds are moved up by as many as the search spans.
     """
     per_point = [candidates(overrides, grid) for overrides in job_overrides]
     configs = composer.configs([words for point in per_point for _, words in point])
     if any(config.data.split.validation == 0 for config in configs):
         raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it a share"])
     order = order_of(configs)
-    execute(order)
+    execute(order, sweep=sweep)
     results = iter(order.results())
     remaining = iter(configs)
+    span = max(config.seed + config.replicates for config in configs) - min(config.seed for config in configs)
     picks = []
     for overrides, point in zip(job_overrides, per_point, strict=True):
         scored = []
         for choice, _ in point:
             config = next(remaining)
-            scored.append((score([next(results) for _ in range(config.replicates)]), choice, config))
-        best, chosen, config = max(scored, key=lambda candidate: candidate[0])
-        fresh = config.model_copy(update={"seed": config.seed + config.replicates})
-        picks.append(Pick(list(overrides), chosen, edges(chosen, grid), fresh, best > float("-inf")))
+            runs = [next(results) for _ in range(config.replicates)]
+            scored.append((Candidate(choice, score(runs), runs), config))
+        best, config = max(scored, key=lambda pair: pair[0].score)
+        fresh = config.model_copy(update={"seed": config.seed + span})
+        found = [candidate for candidate, _ in scored]
+        picks.append(
+            Pick(list(overrides), best.choice, edges(best.choice, grid), fresh, found, best.score > float("-inf"))
+        )
     return picks
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlpexp.records import Array
+from mlpexp.records import Array, metric
 from mlpexp.results import Result
 
 WORDS = ((-3.0, "vanishing"), (-1.0, "fading"), (1.0, "the signal passes"), (3.0, "growing"), (math.inf, "exploding"))
@@ -20,11 +20,17 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over seeds, and half the width of its 95 % interval (Student's t); NaN for a single seed."""
+    """Mean over seeds with its 95 % interval; the interval is NaN for a single seed."""
 
     value: float
-    half_width: float
+    low: float
+    high: float
     count: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width."""
+        return (self.high - self.low) / 2
 
     def __str__(self) -> str:
         if math.isnan(self.half_width):
@@ -33,16 +39,53 @@ class Mean:
         return f"{self.value:.{decimals}f} ± {self.half_width:.{decimals}f}"
 
 
-def mean(values: Sequence[float]) -> Mean:
-    """Mean and interval of what several seeds gave; the interval is over training seeds, at a fixed split."""
-    from scipy.special import stdtrit
+def mean(values: Sequence[float], bootstrap: bool = False) -> Mean:
+    """Mean and 95 % interval of what several seeds gave; the interval is over training seeds, at a fixed split.
 
+    Student's t, or with `bootstrap` the percentiles of means of 9 999 resamples (Efron 1979), which need no normality
+    but are too narrow for few seeds.
+    """
     numbers = np.asarray(values, dtype=float)
     count = len(numbers)
     if count < 2:
-        return Mean(float(numbers.mean()) if count else math.nan, math.nan, count)
-    spread = float(numbers.std(ddof=1)) / math.sqrt(count)
-    return Mean(float(numbers.mean()), float(stdtrit(count - 1, 0.975)) * spread, count)
+        return Mean(float(numbers.mean()) if count else math.nan, math.nan, math.nan, count)
+    value = float(numbers.mean())
+    if bootstrap:
+        picked = np.random.default_rng(0).integers(count, size=(9999, count))
+        low, high = np.percentile(numbers[picked].mean(axis=1), [2.5, 97.5])
+        return Mean(value, float(low), float(high), count)
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(count - 1, 0.975)) * float(numbers.std(ddof=1)) / math.sqrt(count)
+    return Mean(value, value - reach, value + reach, count)
+
+
+def paired_difference(
+    runs: Sequence[Result], others: Sequence[Result], name: str, bootstrap: bool = False
+) -> Mean | None:
+    """Mean of the differences of a score, seed by seed: what the seeds have in common falls out. None without pairs."""
+    scores = {run.config.seed: run.scores[name] for run in others if name in run.scores}
+    pairs = [
+        run.scores[name] - scores[run.config.seed] for run in runs if name in run.scores and run.config.seed in scores
+    ]
+    return mean(pairs, bootstrap) if pairs else None
+
+
+def leading_score(results: Sequence[Result], part: str) -> tuple[str, int]:
+    """The score that points are ranked by, and its sign: accuracy (higher is better), else the loss."""
+    accuracy = metric("accuracy", part)
+    return (accuracy, 1) if any(accuracy in run.scores for run in results) else (metric("loss", part), -1)
+
+
+def ranked(groups: Mapping[str, Sequence[Result]]) -> list[str]:
+    """Points by their mean validation score, best first; those without a score come last."""
+    name, sign = leading_score([run for runs in groups.values() for run in runs], "validation")
+
+    def rank(point: str) -> float:
+        value = mean([run.scores[name] for run in groups[point] if name in run.scores]).value
+        return math.inf if math.isnan(value) else -sign * value
+
+    return sorted(groups, key=rank)
 
 
 def points(results: Sequence[Result]) -> dict[str, list[Result]]:

@@ -15,7 +15,7 @@ import pytest
 
 from mlpexp.config import Tracking
 from mlpexp.dashboard import command, environment, free_port
-from mlpexp.tracking import open_store
+from mlpexp.tracking import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
@@ -55,7 +55,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     outputs = tmp_path_factory.mktemp("dashboard")
-    open_store(Tracking(), outputs)
+    Store(Tracking(), outputs).open()
     server = Server(outputs)
     yield server
     if server.process.poll() is None:

@@ -63,7 +63,7 @@ def test_piped_output_is_plain_and_fits_eighty_columns(points: list[tuple[str, .
 def test_seeds_come_as_mean_and_interval_and_it_is_said_over_what() -> None:
     text = shown(*trained("replicates=3"))
     assert re.search(r"^test +0\.\d+ ± 0\.\d+ +\d\.\d+ ± \d\.\d+", text, re.MULTILINE)
-    assert "mean ± 95 % interval over 3 training seeds at a fixed split (Student's t)" in text
+    assert "mean and 95 % interval over 3 training seeds at a fixed split (Student's t)" in text
     assert "interval" not in shown(*trained())
 
 

@@ -78,7 +78,7 @@ def test_every_replicate_gets_the_picture_of_its_point(tmp_path: Path) -> None:
     illustrate(results)
     first, second = ((result.folder / PICTURE).read_bytes() for result in results)
     assert first == second
-    assert size(first) == (832, 544)
+    assert size(first) == (728, 476)
     illustrate(results)
     assert (results[0].folder / PICTURE).read_bytes() == first
     assert not [file.name for file in results[0].folder.iterdir() if file.name.startswith(".")]

@@ -1,6 +1,8 @@
 """Sweeps: a whole multirun as one order, with Hydra's folders, one table, and nothing trained twice."""
 
 import csv
+import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from mlpexp.config import validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError
 from mlpexp.results import load
+from mlpexp.tracking import Store
+from mlpexp.verdicts import mean, paired_difference, ranked
 
 GRID = (
     "tracking=none", "executor=serial", "training.epochs=1", "model.width=4", "model.depth=1,3",
@@ -132,7 +136,8 @@ def test_a_plan_tells_what_would_be_trained_and_writes_nothing(swept: tuple[Path
     done = command("sweep", *GRID[:-1], "replicates=3", "--plan", cwd=swept[0])
     assert done.returncode == 0
     assert done.stdout.splitlines()[:2] == ["4 points, 12 runs", "8 runs are recorded already"]
-    assert "4 runs are to be trained" in done.stdout
+    assert "4 runs are to be trained, in 4 cohorts on 1 process" in done.stdout
+    assert re.search(r"training will take under 10 s \(from 8 recorded runs\)", done.stdout)
     assert files_below(swept[0]) == before
 
 
@@ -161,3 +166,79 @@ def test_the_command_of_a_run_composes_to_the_same_run(overrides: list[str]) -> 
         return
     again = compose(shlex.split(config.command())[2:])
     assert again.identity() == config.identity()
+
+
+def test_points_are_compared_to_the_best_seed_by_seed(swept: tuple[Path, str, str]) -> None:
+    with open(swept[0] / "sweep" / "points.csv", newline="") as stream:
+        rows = {row["point"]: row for row in csv.DictReader(stream)}
+    table = load(swept[0] / "outputs")
+    means = table.groupby("point")["accuracy/validation"].mean()
+    best = means.idxmax()
+    for point, row in rows.items():
+        both = table[table["point"].isin([point, best])].pivot_table(
+            index="seed", columns="point", values="accuracy/validation"
+        )
+        difference = (both[point] - both[best]).mean()
+        assert float(row["accuracy/validation/difference_to_best"]) == pytest.approx(difference)
+    assert "Δ best" in swept[1]
+
+
+def test_a_sweep_keeps_what_was_asked_and_is_the_same_sweep_when_asked_again(swept: tuple[Path, str, str]) -> None:
+    kept = json.loads((swept[0] / "sweep" / "sweep.json").read_text())
+    assert len(kept["points"]) == 4
+    assert set(kept["runs"]) == set(load(swept[0] / "outputs")["fingerprint"])
+    (own,) = (swept[0] / "outputs" / "sweeps").glob("*.json")
+    assert own.stem == kept["sweep"]
+    assert f'LIKE "%{kept["sweep"]}%"' not in swept[1]  # tracking=none: there is no dashboard to search
+
+
+def test_a_run_in_mlflow_names_every_sweep_that_it_belongs_to(tmp_path: Path) -> None:
+    grid = ("executor=serial", "model.width=4", "training.epochs=1")
+    for depths in ("1,2", "2,3", "2,3"):
+        assert command("sweep", *grid, f"model.depth={depths}", cwd=tmp_path).returncode == 0
+    names = [json.loads(f.read_text()) for f in (tmp_path / "outputs" / "sweeps").glob("*.json")]
+    store = Store(compose([]).tracking, tmp_path / "outputs")
+    store.open()
+    assert store.client is not None
+    assert len(names) == 2
+    for sweep in names:
+        found = store.client.search_runs([store.experiment], f"tags.`mlpexp.sweep` LIKE '%{sweep['sweep']}%'")
+        assert {run.data.tags["mlpexp.fingerprint"] for run in found} == set(sweep["runs"])
+
+
+def test_bootstrap_intervals_are_percentiles_of_resampled_means() -> None:
+    values = [0.1, 0.4, 0.35, 0.8, 0.2, 0.5, 0.45]
+    found, student = mean(values, bootstrap=True), mean(values)
+    assert found.value == student.value
+    from scipy.stats import bootstrap
+    from scipy.stats._resampling import BootstrapResult
+
+    other = bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", rng=1)
+    assert isinstance(other, BootstrapResult)
+    assert [found.low, found.high] == pytest.approx(list(other.confidence_interval), abs=0.01)
+    assert found.half_width < student.half_width
+
+
+def test_a_paired_difference_loses_what_the_seeds_share(swept: tuple[Path, str, str]) -> None:
+    from mlpexp.results import recorded
+    from mlpexp.verdicts import points
+
+    groups = points(list(recorded(swept[0] / "outputs")))
+    first, second = ranked(groups)[:2]
+    both = [{run.config.seed: run.scores["loss/train"] for run in groups[point]} for point in (first, second)]
+    found = paired_difference(groups[second], groups[first], "loss/train")
+    assert found is not None
+    assert found.value == pytest.approx(sum(both[1][seed] - both[0][seed] for seed in both[0]) / 2)
+    assert paired_difference(groups[second][:1], groups[first][1:], "loss/train") is None
+
+
+def test_a_users_experiment_files_compose(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    (own / "deep.yaml").write_text("# @package _global_\nmodel: {depth: 3, width: 4}\ntraining: {epochs: 1}\n")
+    words = ("--config-dir", "own", "+experiment=deep", "tracking=none", "executor=serial")
+    done = command("sweep", *words, "model.activation=tanh,relu", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = load(tmp_path / "outputs")
+    assert set(table["model.depth"]) == {3}
+    assert len(table) == 4

@@ -17,7 +17,7 @@ from mlpexp.figures import illustrate
 from mlpexp.records import layer_of
 from mlpexp.results import Result
 from mlpexp.runner import run
-from mlpexp.tracking import MOST_POINTS, SHOWN, _metrics, open_store, show_runs, store_uri
+from mlpexp.tracking import MOST_POINTS, SHOWN, Store, _metrics, show_runs, store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
@@ -202,8 +202,8 @@ def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) 
 def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from mlpexp.config import Tracking;"
-        "from mlpexp.tracking import open_store;"
-        "open_store(Tracking(experiment=sys.argv[2]), Path(sys.argv[1]))"
+        "from mlpexp.tracking import Store;"
+        "Store(Tracking(experiment=sys.argv[2]), Path(sys.argv[1])).open()"
     )
     words = [sys.executable, "-W", "error::UserWarning", "-c", program, str(tmp_path)]
     processes = [
@@ -249,7 +249,7 @@ def test_the_same_command_shows_the_runs_once_the_store_is_back(
 
 def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
     tracking = Tracking(experiment="deleted")
-    open_store(tracking, tmp_path)
+    Store(tracking, tmp_path).open()
     client = MlflowClient(tracking_uri=store_uri(tracking, tmp_path))
     found = client.get_experiment_by_name("deleted")
     assert found is not None

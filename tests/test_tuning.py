@@ -1,5 +1,6 @@
 """Fair comparison: the same grid within every point, picked on validation, scored on fresh seeds."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,17 @@ def test_a_grid_that_makes_no_sense_is_refused(words: list[str], told: str, tmp_
     done = command(*words, cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
     assert told in done.stderr
+
+
+def test_the_grid_and_its_picks_are_kept(tmp_path: Path) -> None:
+    base = (*SMALL, "replicates=2", "seed=0,1", RATES, "hydra.sweep.dir=sweep")
+    assert command("sweep", *base, cwd=tmp_path).returncode == 0
+    with open(tmp_path / "sweep" / "tuning.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["optimizer.learning_rate"] for row in rows if row["picked"] == "True"] == ["0.01", "0.01"]
+    assert [row["score"] == "diverged" for row in rows] == [False, False, True] * 2
+    assert "optimizer.learning_rate=[1e-06,0.01,1e+30]" in (tmp_path / "sweep" / "hydra.yaml").read_text()
+    searched = {name for row in rows for name in row["fingerprints"].split()}
+    with open(tmp_path / "sweep" / "points.csv", newline="") as stream:
+        scored = {name for row in csv.DictReader(stream) for name in row["fingerprints"].split()}
+    assert not searched & scored

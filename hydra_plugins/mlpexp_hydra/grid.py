@@ -14,9 +14,12 @@ from omegaconf import DictConfig
 
 @dataclass
 class CohortLauncherConf:
-    """hydra/launcher=cohorts."""
+    """hydra/launcher=cohorts; `tune` holds `KEY=[a,b,…]`, one for each key that is tuned within every point."""
 
     _target_: str = "hydra_plugins.mlpexp_hydra.grid.CohortLauncher"
+    show_test: bool = False
+    bootstrap: bool = False
+    tune: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -31,15 +34,21 @@ class GridSweeperConf:
 class CohortLauncher(Launcher):
     """Hands all jobs of a batch to mlpexp at once: it groups, trains and returns them in order."""
 
+    def __init__(self, show_test: bool, bootstrap: bool, tune: Sequence[str]) -> None:
+        self.show_test, self.bootstrap, self.tune = show_test, bootstrap, list(tune)
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what launch needs; the task function is not called, mlpexp's own path trains."""
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn a job, in order; its value is the mean validation score of the point."""
-        from mlpexp.sweep import launch
+        from mlpexp.sweep import Options, launch
+        from mlpexp.tuning import PREFIX, split_words
 
-        return launch(self.context.config_loader, self.config, job_overrides, initial_job_idx)
+        _, grid = split_words([f"{PREFIX}{word}" for word in self.tune])
+        options = Options(self.show_test, self.bootstrap, grid)
+        return launch(self.context.config_loader, self.config, job_overrides, initial_job_idx, options)
 
 
 class GridSweeper(BasicSweeper):

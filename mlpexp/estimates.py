@@ -1,0 +1,70 @@
+"""How long training will take: a model of a step's cost, scaled by what earlier cohorts took here.
+
+Flow: planning → **estimates** → sweep. An estimate is shown, never used: nothing that trains depends on it.
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mlpexp.cohorts import work, worker_count
+from mlpexp.planning import Order
+
+MULTIPLICATIONS_PER_SECOND, SECONDS_PER_LAYER = 5e9, 2e-5
+"""Of one process: three products a weight and example at matrix speed, and what each layer costs beside them."""
+
+LATEST = 200
+"""So many of the latest runs are looked at."""
+
+
+def training_seconds(order: Order) -> tuple[float, int]:
+    """Wall seconds that the open runs will take, and from how many recorded runs that is known (0: a guess)."""
+    todo = [order.configs[i] for i in order.to_train]
+    if not todo:
+        return 0.0, 0
+    known = [ratio for facts in _latest(order.outputs) if (ratio := _seconds_over_model(facts)) > 0]
+    steps = [order.updates(config) for config in todo]
+    whole = sum(
+        _model_seconds(work(config, order.size(config)), config.model.depth * count)
+        for config, count in zip(todo, steps, strict=True)
+    )
+    return whole * (median(known) if known else 1.0) / worker_count(todo[0], len(todo)), len(known)
+
+
+def _model_seconds(multiplications: float, layer_steps: float) -> float:
+    return 3 * multiplications / MULTIPLICATIONS_PER_SECOND + layer_steps * SECONDS_PER_LAYER
+
+
+def _seconds_over_model(facts: dict[str, Any]) -> float:
+    """What a lane of that cohort took, over what the model says; 0 where the record does not tell."""
+    widths, steps = facts["widths"], facts["last_step"]
+    if not steps or facts.get("went_on_from_epoch"):
+        return 0.0
+    products = sum(a * b for a, b in pairwise(widths))
+    examples = facts["data"]["examples"]["train"] * max(1, facts["epoch"])
+    return float(facts["seconds"] / facts["lanes"] / _model_seconds(products * examples, (len(widths) - 1) * steps))
+
+
+def _latest(outputs: Path) -> Iterable[dict[str, Any]]:
+    """What the latest finished runs say of themselves."""
+    files = (outputs / "runs").glob("[!.]*/result.json") if (outputs / "runs").is_dir() else ()
+    dated = sorted(((file.stat().st_mtime, file) for file in files), reverse=True)[:LATEST]
+    for _, file in dated:
+        try:
+            facts = json.loads(file.read_text())
+        except ValueError:
+            continue  # damaged: whoever asks for that run is told
+        if facts["status"] == "finished":
+            yield facts
+
+
+def spelt(seconds: float) -> str:
+    """`under 10 s`, `about 3 min`, `about 2.5 h`."""
+    if seconds < 10:
+        return "under 10 s"
+    if seconds < 90:
+        return f"about {round(seconds, -1):.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,64 @@
+"""What a sweep found, as CSV files for whoever goes on with another tool.
+
+Flow: results, tuning → **sweep_tables** → the sweep's folder.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlpexp.records import PARTS, metric
+from mlpexp.results import Result
+from mlpexp.tuning import Pick
+from mlpexp.verdicts import labels, leading_score, mean, paired_difference, points, ranked
+
+SCORES = [metric(kind, part) for kind in ("accuracy", "loss") for part in PARTS] + ["gap/accuracy", "gap/loss"]
+
+
+def write_points(file: Path, results: Sequence[Result], bootstrap: bool = False) -> None:
+    """One row a point: the keys in which the points differ, means of all scores with their 95 % intervals, the
+    difference to the best point paired by seed, how many runs ended how, and which runs those are.
+    """
+    groups = points(results)
+    names, best = labels(groups), ranked(groups)[0]
+    judged, _ = leading_score(results, "validation")
+    flats = {point: runs[0].config.flat() for point, runs in groups.items()}
+    keys = list(dict.fromkeys(key for flat in flats.values() for key in flat if not key.startswith("seed")))
+    keys = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
+    difference = f"{judged}/difference_to_best"
+    columns = [column for name in (*SCORES, difference) for column in (name, f"{name}/low", f"{name}/high")]
+    with open(file, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["point", "label", *keys, "runs", "diverged", *columns, "fingerprints"])
+        for point, runs in groups.items():
+            means = [mean([run.scores[name] for run in runs if name in run.scores], bootstrap) for name in SCORES]
+            against = paired_difference(runs, groups[best], judged, bootstrap)
+            cells: list[object] = []
+            for found in (*means, against):
+                cells += ["", "", ""] if found is None else [_cell(v) for v in (found.value, found.low, found.high)]
+            diverged = sum(run.status == "diverged" for run in runs)
+            own = (flats[point].get(key) for key in keys)
+            fingerprints = " ".join(run.fingerprint for run in runs)
+            writer.writerow([point, names[point], *own, len(runs), diverged, *cells, fingerprints])
+
+
+def write_tuning(file: Path, picks: Sequence[Pick]) -> None:
+    """One row a candidate: its point, its values, its score on validation, and whether it was picked."""
+    keys = list(picks[0].chosen)
+    with open(file, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["point", *keys, "score", "picked", "on_edge", "fingerprints"])
+        for pick in picks:
+            for candidate in pick.candidates:
+                picked = candidate.choice == pick.chosen
+                score = _cell(candidate.score) if math.isfinite(candidate.score) else "diverged"
+                fingerprints = " ".join(run.fingerprint for run in candidate.runs)
+                own = (candidate.choice[key] for key in keys)
+                edge = picked and bool(pick.on_edge)
+                writer.writerow([" ".join(pick.overrides), *own, score, picked, edge, fingerprints])
+
+
+def _cell(value: float) -> object:
+    """A number, or nothing where there is none."""
+    return "" if math.isnan(value) else value
