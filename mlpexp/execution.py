@@ -27,6 +27,7 @@ class Task:
     """One cohort to train: run configs and their fingerprints, and where the journal and the runs go.
 
     `bases` are folders of the runs that these go on from, all of them at the pause before `epoch`; None for a new run.
+    A run whose lease has another content by the time it ends belongs to another process, and is not written.
     """
 
     configs: list[dict[str, Any]]
@@ -35,6 +36,7 @@ class Task:
     outputs: str
     bases: list[str | None]
     epoch: int = 0
+    leases: list[str] = field(default_factory=list)
     number: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @property
@@ -166,6 +168,7 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.checkpoints import capture, restore
     from mlpexp.journal import Journal
     from mlpexp.lanes import build
+    from mlpexp.leases import holds
     from mlpexp.records import Ending, Piece
     from mlpexp.run_folder import read_state, write_runs
     from mlpexp.salvage import settle, write_headers
@@ -184,6 +187,9 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
 
     def record(ended: list[Ending], states: dict[int, Any]) -> None:
         """Write the folders of runs that have ended."""
+        if task.leases:
+            outputs, names, leases = Path(task.outputs), task.fingerprints, task.leases
+            ended = [one for one in ended if holds(outputs, names[one.lane], leases[one.lane])]
         for header in headers:
             header["result"] |= {"started": started, "seconds": time.time() - started}
         if ended:

@@ -112,8 +112,12 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
 def write_atomically(file: Path, content: bytes) -> None:
     """The file appears with all its content, on disk, or not at all."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(beside, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, file)
+    try:
+        with open(beside, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, file)
+    except OSError:  # a full disk: what half of it there is must not fill it further
+        beside.unlink(missing_ok=True)
+        raise

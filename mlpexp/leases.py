@@ -1,7 +1,9 @@
 """Who trains which run: two commands that want the same run train it once, and a dead owner's lease expires.
 
 Flow: runner → **leases** → outputs/leases/<fingerprint>. A lease is a file that only one process can create. Its owner
-touches it while alive; on the same machine a dead owner is seen at once, elsewhere by a lease that grows old.
+touches it while alive; on the same machine a dead owner is seen at once, elsewhere by a lease that grows old. Each
+lease has a number of its own (fencing): an owner that slept while its lease expired finds another number there, and
+leaves the run to who took it over.
 """
 
 import json
@@ -9,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,12 +39,20 @@ def is_alive(owner: dict[str, Any]) -> bool | None:
         return False
 
 
+def holds(outputs: Path, name: str, lease: str) -> bool:
+    """Whether a run's lease is still the one with this content."""
+    try:
+        return (outputs / "leases" / name).read_text() == lease
+    except OSError:
+        return False
+
+
 class Leases:
-    """The runs that this process has taken on; given back at the end."""
+    """The runs that this process has taken on; given back at the end. `held` is the content of each lease."""
 
     def __init__(self, outputs: Path) -> None:
-        self.folder = outputs / "leases"
-        self.held: set[str] = set()
+        self.outputs, self.folder = outputs, outputs / "leases"
+        self.held: dict[str, str] = {}
         self.over = threading.Event()
         self.beat = threading.Thread(target=self._keep_alive, name="leases", daemon=True)
 
@@ -59,23 +70,24 @@ class Leases:
         return [name for name in names if name in self.held or self._take(name)]
 
     def release(self, names: Iterable[str]) -> None:
-        """Give runs back: they are recorded, or have failed."""
+        """Give runs back: they are recorded, or have failed. What another owner has taken over stays with it."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
-            self.held.discard(name)
+            lease = self.held.pop(name, None)
+            if lease is not None and holds(self.outputs, name, lease):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _take(self, name: str) -> bool:
-        file = self.folder / name
+        file, lease = self.folder / name, json.dumps(identity() | {"fence": time.time_ns()})
         for _ in range(2):
             try:
                 with open(file, "x") as stream:
-                    stream.write(json.dumps(identity()))
+                    stream.write(lease)
             except FileExistsError:
                 if not self._has_expired(file):
                     return False
                 self._bury(file)
                 continue
-            self.held.add(name)
+            self.held[name] = lease
             return True
         return False
 
@@ -100,6 +112,7 @@ class Leases:
 
     def _keep_alive(self) -> None:
         while not self.over.wait(HEARTBEAT_SECONDS):
-            for name in list(self.held):
-                if (self.folder / name).exists():
-                    os.utime(self.folder / name)
+            for name, lease in list(self.held.items()):
+                if holds(self.outputs, name, lease):
+                    with suppress(FileNotFoundError):
+                        os.utime(self.folder / name)

@@ -6,6 +6,7 @@ Flow: config → **planning** → run.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
@@ -38,9 +39,16 @@ class Order:
     bases: dict[int, Result] = field(default_factory=dict)
     """Recorded runs that some of those to train go on from: interrupted ones, or shorter ones."""
     read: dict[str, Result] = field(default_factory=dict)
+    leases: dict[str, str] = field(default_factory=dict)
+    """Fingerprint → content of the lease under which this process trains it."""
     made_at: float = field(default_factory=time.time)
     elsewhere: list[str] = field(default_factory=list)
     """Fingerprints of recorded runs that are taken as they are, but were trained under other numerics."""
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Where each run stands first."""
+        return {name: i for i, name in reversed(list(enumerate(self.fingerprints)))}
 
     @property
     def outputs(self) -> Path:
@@ -83,7 +91,7 @@ class Order:
         file = self.outputs / "runs" / name / "result.json"
         if not file.exists() or file.stat().st_mtime <= self.made_at:
             return False
-        wanted = self.configs[self.fingerprints.index(name)].measurements
+        wanted = self.configs[self.position[name]].measurements
         return Result(file.parent).measurements.covers(wanted)
 
     def results(self) -> list[Result]:

@@ -4,19 +4,21 @@ Flow: planning → **run** → cohorts → execution → run folders → (tracki
 come through here.
 """
 
+import errno
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display, counted
 from mlpexp.execution import Executor, Progress, Task, executor
-from mlpexp.leases import Leases
+from mlpexp.leases import Leases, holds
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
 from mlpexp.salvage import salvage
@@ -26,6 +28,9 @@ POLL_SECONDS, WAIT_SECONDS = 0.1, 0.5
 Track = Callable[[list[Result]], None]
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class RunError(RuntimeError):
     """Some runs failed; the message names them and why. The others are recorded.
 
@@ -33,6 +38,16 @@ class RunError(RuntimeError):
     >>> issubclass(RunError, RuntimeError)
     True
     """
+
+
+class DiskFull(RunError):
+    """Nothing can be written any more; what was checkpointed is kept, and the same command goes on from there."""
+
+    def __init__(self, outputs: Path) -> None:
+        super().__init__(
+            f"the disk that holds {outputs} is full; everything up to the last checkpoints is kept: "
+            "free some space, and the same command goes on"
+        )
 
 
 def run(configs: Config | Sequence[Config], rerun: bool | None = None, quiet: bool = False) -> list[Result]:
@@ -73,7 +88,12 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
-            failures = train_with_leases(order, display, track)
+            try:
+                failures = train_with_leases(order, display, track)
+            except OSError as error:
+                if error.errno in FULL:
+                    raise DiskFull(order.outputs) from None
+                raise
         track([order.result(name) for name in wanted if name not in fresh])
     if failures:
         raise RunError("\n".join(failures))
@@ -94,12 +114,14 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
                 display.finished(len(recorded))
                 track([order.result(name) for name in recorded])
             if mine:
-                order.to_train = [position[name] for name in mine]
+                order.to_train, order.leases = [position[name] for name in mine], leases.held
                 if waited:  # another process may have left something to go on from
                     salvage(order.outputs)
                     for i in order.to_train:
                         order.look_for_base(i)
                 failures += train_all(order, display, track)
+                lost = [name for name in mine if not holds(order.outputs, name, leases.held[name])]
+                mine = [name for name in mine if name not in lost]  # others took them over: wait for those
             elif not recorded:
                 display.waiting(f"another process trains {counted(len(position), 'run')}: waiting")
                 time.sleep(WAIT_SECONDS)
@@ -173,8 +195,11 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
         for future in ended:
             _, positions, again = attempts.open.pop(future)
             error = future.exception()
-            # of a failed cohort, runs that ended before its last checkpoint are recorded all the same
-            whole = [i for i in positions if error is None or order.is_recorded_since(order.fingerprints[i])]
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise error  # every other cohort would fail as well
+            # of a failed cohort, runs that ended before its last checkpoint are recorded all the same; of a finished
+            # one those are not whose lease another process took over meanwhile
+            whole = [i for i in positions if order.is_recorded_since(order.fingerprints[i])]
             positions = [i for i in positions if i not in whole]
             if whole:
                 done += sum(order.updates(order.configs[i]) for i in whole)
@@ -216,14 +241,16 @@ def _reason(error: BaseException) -> str:
 
 def _task(order: Order, positions: Sequence[int]) -> Task:
     configs = [order.configs[i] for i in positions]
+    names = [order.fingerprints[i] for i in positions]
     contents = [config.record() | {"executor": config.executor.model_dump()} for config in configs]
     return Task(
         contents,
-        [order.fingerprints[i] for i in positions],
+        names,
         order.of(configs[0]).digest,
         str(order.outputs),
         bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
         epoch=order.epoch(positions[0]),
+        leases=[order.leases[name] for name in names],
     )
 
 

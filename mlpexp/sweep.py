@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
@@ -23,7 +23,7 @@ from mlpexp.estimates import spelt, training_seconds
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.planning import Order
 from mlpexp.results import Result
-from mlpexp.runner import RunError, cohorts_of, execute, order_of
+from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
 from mlpexp.verdicts import leading_score, mean, points
@@ -54,9 +54,9 @@ def launch(
     order = order_of(configs)  # refuses before anything is written
     sweep = Sweep.of(order, Path(str(hydra_config.hydra.sweep.dir)), options)
     folders = [_job_folder(hydra_config, first + i) for i in range(len(configs))]
-    write_job_folders(hydra_config, job_overrides, configs, folders)
     console, failed = Console(), None
     try:
+        write_job_folders(hydra_config, job_overrides, configs, folders)
         if options.tune:
             picks = tune(composer, job_overrides, options.tune, sweep.name)
             _tell_picks(picks, console)
@@ -65,14 +65,19 @@ def launch(
             order = order_of(configs)
         sweep.keep(order, job_overrides)
         execute(order, sweep=sweep.name)
+    except DiskFull as error:
+        _tell(error, console)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _tell(DiskFull(order.outputs), console)
     except RunError as error:
         failed = error
     recorded = iter(order.results())
     found = [[run for _, run in zip(config.runs(), recorded, strict=False) if run.exists()] for config in configs]
     sweep.show(configs[0], list({run.fingerprint: run for runs in found for run in runs}.values()), console)
     if failed is not None:
-        console.print(f"mlpexp: {failed}", style="red", highlight=False, markup=False)
-        raise SystemExit(1)
+        _tell(failed, console)
     return [_job_return(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
 
 
@@ -116,6 +121,12 @@ class Sweep:
             show_profiles(results, console)
         console.print(f"all points as a table: {file}", style="dim", highlight=False, soft_wrap=True)
         show_places(results, config, console, self.name)
+
+
+def _tell(error: Exception, console: Console) -> NoReturn:
+    """What went wrong, in a line for each, and exit code 1."""
+    console.print(f"mlpexp: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise SystemExit(1)
 
 
 def _tell_picks(picks: Sequence[Pick], console: Console) -> None:

@@ -8,8 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from mlpexp.leases import EXPIRY_SECONDS, Leases, identity, is_alive
+import pytest
+from runs_fixtures import composed
+
+from mlpexp import salvage
+from mlpexp.leases import EXPIRY_SECONDS, Leases, holds, identity, is_alive
 from mlpexp.results import recorded
+from mlpexp.runner import order_of, run
+from mlpexp.salvage import own
 
 HOLD = """
 import sys, time
@@ -90,3 +96,39 @@ def test_two_commands_at_once_train_a_run_once(tmp_path: Path) -> None:
     assert sum("training 2 networks" in text for text in told) == 1
     assert len(list(recorded(tmp_path))) == 2
     assert not list((tmp_path / "leases").iterdir())
+
+
+def test_an_owner_that_slept_while_its_lease_expired_leaves_the_run_to_the_next(tmp_path: Path) -> None:
+    with Leases(tmp_path) as sleeper:
+        sleeper.take(["a"])
+        file = tmp_path / "leases" / "a"
+        taken_over = json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0, "fence": 1})
+        file.write_text(taken_over)
+        assert not holds(tmp_path, "a", sleeper.held["a"])
+        sleeper.release(["a"])
+        assert file.read_text() == taken_over
+
+
+def test_a_run_whose_lease_was_taken_over_is_not_written_and_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed(f"outputs={tmp_path}")
+    (name,) = order_of([config]).fingerprints
+    file = tmp_path / "leases" / name
+    written: list[float] = []
+
+    def owned_and_then_lost(folder: Path) -> None:
+        own(folder)
+        if not written:
+            file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0, "fence": 1}))
+            written.append(time.time())
+
+    def other_process_gives_up(seconds: float) -> None:
+        assert not (tmp_path / "runs" / name).exists()  # the first attempt ended, and wrote nothing
+        os.utime(file, (0, 0))
+
+    monkeypatch.setattr(salvage, "own", owned_and_then_lost)
+    monkeypatch.setattr("mlpexp.runner.time.sleep", other_process_gives_up)
+    (result,) = run(config, quiet=True)
+    assert written
+    assert result.status == "finished"
