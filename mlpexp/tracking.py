@@ -197,7 +197,7 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
         if uri.startswith("sqlite:///"):
             _let_readers_in(uri.removeprefix("sqlite:///"))
         if found is None:
-            place = f"{outputs}/artifacts/{experiment}" if uri.startswith("sqlite:///") else None
+            place = None if uri.startswith("http") else f"{outputs}/artifacts/{experiment}"  # a server has its own
             return client, client.get_experiment(client.create_experiment(experiment, artifact_location=place))
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
