@@ -6,7 +6,6 @@ from the record, and the tag `mlpexp.tracked` is set last.
 
 import json
 import logging
-import math
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,21 +13,14 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mlpexp.config import Tracking, digest
+from mlpexp.bulk_tracking import BulkWriter
+from mlpexp.config import Tracking
 from mlpexp.journal import write_atomically
-from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
+from mlpexp.projection import ARTIFACTS, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
-from mlpexp.verdicts import signal_profile, signal_sentence
 
-MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
-PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
-LAYER_CURVES = ("delta_norm", "gradient_norm")
-PARAMETER_CHARACTERS = 6000
 SHOWN = ".shown"
-ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -61,6 +53,7 @@ class Store:
         self.client: MlflowClient | None = None
         self.experiment, self.place = "", ""
         self.known: dict[str, list[str]] | None = None
+        self.bulk: BulkWriter | None = None
 
     def open(self) -> None:
         """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
@@ -71,17 +64,22 @@ class Store:
         """Write what is not there yet; `sweep` is added to the tag that names the sweeps that a run belongs to."""
         with _named_errors():
             client = self._open()
+            missing = []
             for result in results:
                 shown = Shown.read(result)
-                if shown is None or (shown.place, shown.version) != (self.place, _version(result)):
-                    run_id = self._show(client, result, sweep)
-                    shown = Shown(self.place, _version(result), run_id, [sweep] if sweep else [])
+                if shown is None or (shown.place, shown.version) != (self.place, version_of(result)):
+                    missing.append(result)
                 elif sweep and sweep not in shown.sweeps:
                     shown.sweeps.append(sweep)
                     client.set_tag(shown.run_id, "mlpexp.sweep", " ".join(shown.sweeps))
-                else:
-                    continue
-                shown.write(result)
+                    shown.write(result)
+            found = {result.fingerprint: self._found(client, result) for result in missing}
+            new = [result for result in missing if found[result.fingerprint] is None]
+            written = self.bulk.write(new, sweep) if self.bulk else [self._write(client, one, sweep) for one in new]
+            found |= {result.fingerprint: run_id for result, run_id in zip(new, written, strict=True)}
+            for result in missing:
+                run_id = found[result.fingerprint]
+                Shown(self.place, version_of(result), str(run_id), [sweep] if sweep else []).write(result)
 
     def _open(self) -> MlflowClient:
         if self.client is None:
@@ -90,33 +88,34 @@ class Store:
             self.experiment = experiment.experiment_id
             self.place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
             self.known = _known(uri, self.experiment)
+            self.bulk = BulkWriter.of(uri, experiment.experiment_id, experiment.artifact_location)
             self.client = client
         return self.client
 
-    def _show(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
-        """One run, written so that the tag `mlpexp.tracked` is there only once everything else is."""
-        version = _version(result)
+    def _found(self, client: MlflowClient, result: Result) -> str | None:
+        """The run that shows this record already; what is half written, or of an earlier training, is removed."""
         for run_id in self._runs_of(client, result.fingerprint):
-            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version:
+            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version_of(result):
                 return run_id
-            client.delete_run(run_id)  # half written, or of a record that was trained again since
-        start, seconds = int(result.facts["started"] * 1000), result.facts["seconds"]
-        tags = _tags(result) | ({"mlpexp.sweep": sweep} if sweep else {})
-        run = client.create_run(self.experiment, start_time=start, tags=tags, run_name=result.name)
+            client.delete_run(run_id)
+        return None
+
+    def _write(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
+        """One run by MLflow's own calls; the tag `mlpexp.tracked` is there only once everything else is."""
+        shown = project(result, sweep)
+        run = client.create_run(self.experiment, start_time=shown.start, tags=shown.tags, run_name=shown.name)
         run_id = str(run.info.run_id)
         artifacts = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
         for name in ARTIFACTS:
             if (result.folder / name).exists():
                 artifacts.log_artifact(str(result.folder / name))
-        client.log_inputs(run_id, [_dataset(result)])
-        client.set_terminated(run_id, "FINISHED", end_time=start + int(seconds * 1000))
-        parameters = [
-            Param(key, str(value)[:PARAMETER_CHARACTERS])
-            for key, value in result.config.flat().items()
-            if value is not None
-        ]
-        tracked = [RunTag("mlpexp.tracked", version)]  # below 1000 entries: one transaction
-        client.log_batch(run_id, metrics=_metrics(result), params=parameters, tags=tracked)
+        dataset = DatasetInput(Dataset(**shown.dataset), [InputTag("mlflow.data.context", "training")])
+        client.log_inputs(run_id, [dataset])
+        client.set_terminated(run_id, "FINISHED", end_time=shown.end)
+        metrics = [Metric(*point) for point in shown.points]
+        parameters = [Param(key, value) for key, value in shown.params.items()]
+        tracked = [RunTag("mlpexp.tracked", version_of(result))]  # below 1000 entries: one transaction
+        client.log_batch(run_id, metrics=metrics, params=parameters, tags=tracked)
         return run_id
 
     def _runs_of(self, client: MlflowClient, fingerprint: str) -> list[str]:
@@ -159,7 +158,7 @@ def _named_errors() -> Iterator[None]:
     """What a store may raise, as one kind of error that names no password."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, sqlite3.Error) as error:
         raise RuntimeError(redact(str(error)) or type(error).__name__) from None
 
 
@@ -179,11 +178,6 @@ def _known(uri: str, experiment: str) -> dict[str, list[str]] | None:
             return found
     except sqlite3.Error:  # another layout of the tables: ask MLflow run by run
         return None
-
-
-def _version(result: Result) -> str:
-    """Tells a record from another of the same run that was trained again."""
-    return str(int(result.facts["started"] * 1000))
 
 
 def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experiment]:
@@ -208,91 +202,3 @@ def _let_readers_in(database: str) -> None:
     """Write-ahead log: the dashboard reads while runs are written."""
     with closing(sqlite3.connect(database, timeout=60)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _tags(result: Result) -> dict[str, str]:
-    facts = result.facts
-    environment = json.loads((result.folder / "environment.json").read_text())
-    sentence = signal_sentence(signal_profile([result]))
-    tags = {
-        "mlpexp.fingerprint": result.fingerprint,
-        "mlpexp.point": result.config.point(),
-        "mlpexp.condition": result.condition,
-        "mlpexp.status": result.status,
-        "mlpexp.numerics": digest(result.numerics)[:8],
-        "mlpexp.signal": sentence,
-        "mlpexp.folder": str(result.folder),
-        "mlflow.source.name": "mlpexp",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": _note(result, sentence),
-    }
-    if result.status == "diverged":
-        tags["mlpexp.diverged_at_step"] = str(facts["diverged_at_step"])
-    if environment["commit"]:
-        tags |= {"mlpexp.commit": environment["commit"], "mlflow.source.git.commit": environment["commit"].rstrip("+")}
-    return tags
-
-
-def _note(result: Result, sentence: str) -> str:
-    """What the run's page says first."""
-    ended = f"diverged at step {result.facts['diverged_at_step']}" if result.status == "diverged" else result.status
-    rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
-    table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
-    return f"**{ended.replace('_', ' ')}**: {sentence}.\n\n{table}\n\nThe full record is `{result.folder}`.\n"
-
-
-def _dataset(result: Result) -> DatasetInput:
-    data = result.facts["data"]
-    profile = {f"{part}_examples": count for part, count in data["examples"].items()}
-    dataset = Dataset(
-        name=data["name"],
-        digest=data["digest"][:36],
-        source_type="local",
-        source=json.dumps({"source": data["source"]}),
-        profile=json.dumps(profile),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _metrics(result: Result) -> list[Metric]:
-    """At most 600 points: scores, profiles over depth, δ and gradient norms of layers at log-spaced steps, curves."""
-    record, facts = result.record.whole(), result.facts
-    last = int(record.steps[-1])
-    start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, last)
-    found: list[Metric] = []
-
-    def add(name: str, value: float, step: int, at: int | None = None) -> None:
-        if np.isfinite(value):  # infinity would be stored as 1.8e308, for good
-            found.append(Metric(name, float(value), int(start + span * (step if at is None else at)), step))
-
-    for name, value in result.scores.items():
-        kind, _, part = name.partition("/")
-        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
-    if result.signal:
-        add("signal/layer_1_over_last_log10", math.log10(result.signal), 0)
-    measured = {quantity: record.measured(quantity) for quantity in record.quantities}
-    depth = result.config.model.depth
-    shown = (
-        list(measured) if 2 * depth * len(measured) <= PROFILE_POINTS else [q for q in LAYER_CURVES if q in measured]
-    )
-    for quantity in shown:
-        steps, values = measured[quantity]
-        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
-        for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
-            for layer in evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else ():
-                name = profile_metric(quantity, moment)
-                add(name, values[row[0], layer], layer + 1, at=int(steps[row[0]]))
-    for quantity in (q for q in LAYER_CURVES if q in measured):
-        steps, values = measured[quantity]
-        layers = evenly_spaced(depth, LAYER_CURVE_POINTS // 4)
-        most = min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers)))
-        for i in log_spaced(len(steps), most):
-            for layer in layers:
-                add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(steps[i]))
-    most = min(CURVE_POINTS, (MOST_POINTS - len(found)) // max(1, len(record.metrics)))
-    for name in record.metrics:
-        values = record[name]
-        rows = np.flatnonzero(~np.isnan(values))
-        for i in evenly_spaced(len(rows), most):
-            add(name, values[rows[i]], int(record.steps[rows[i]]))
-    return found

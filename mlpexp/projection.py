@@ -1,0 +1,151 @@
+"""What a run is in MLflow: name, tags, params, at most 600 points, its data set. Plain values; nothing of MLflow.
+
+Flow: run folder → **projection** → tracking.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from mlpexp.config import digest
+from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
+from mlpexp.results import Result
+from mlpexp.verdicts import signal_profile, signal_sentence
+
+MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
+PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
+LAYER_CURVES = ("delta_norm", "gradient_norm")
+PARAMETER_CHARACTERS = 6000
+ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
+
+
+class Point(NamedTuple):
+    """One value of a metric; `timestamp` in milliseconds, from the record, so that it is the same whenever written."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Projection:
+    """All that MLflow is told of a run, but its files."""
+
+    name: str
+    start: int
+    end: int
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: list[Point]
+    dataset: dict[str, str]
+
+
+def project(result: Result, sweep: str | None = None) -> Projection:
+    """A recorded run as MLflow shows it; `start` and `end` in milliseconds."""
+    start = int(result.facts["started"] * 1000)
+    flat = result.config.flat()
+    return Projection(
+        name=result.name,
+        start=start,
+        end=start + int(result.facts["seconds"] * 1000),
+        tags=_tags(result) | ({"mlpexp.sweep": sweep} if sweep else {}),
+        params={key: str(value)[:PARAMETER_CHARACTERS] for key, value in flat.items() if value is not None},
+        points=points_of(result),
+        dataset=_dataset(result),
+    )
+
+
+def version_of(result: Result) -> str:
+    """Tells a record from another of the same run that was trained again."""
+    return str(int(result.facts["started"] * 1000))
+
+
+def _tags(result: Result) -> dict[str, str]:
+    facts = result.facts
+    environment = json.loads((result.folder / "environment.json").read_text())
+    sentence = signal_sentence(signal_profile([result]))
+    tags = {
+        "mlpexp.fingerprint": result.fingerprint,
+        "mlpexp.point": result.config.point(),
+        "mlpexp.condition": result.condition,
+        "mlpexp.status": result.status,
+        "mlpexp.numerics": digest(result.numerics)[:8],
+        "mlpexp.signal": sentence,
+        "mlpexp.folder": str(result.folder),
+        "mlflow.source.name": "mlpexp",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": _note(result, sentence),
+    }
+    if result.status == "diverged":
+        tags["mlpexp.diverged_at_step"] = str(facts["diverged_at_step"])
+    if environment["commit"]:
+        tags |= {"mlpexp.commit": environment["commit"], "mlflow.source.git.commit": environment["commit"].rstrip("+")}
+    return tags
+
+
+def _note(result: Result, sentence: str) -> str:
+    """What the run's page says first."""
+    ended = f"diverged at step {result.facts['diverged_at_step']}" if result.status == "diverged" else result.status
+    rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
+    table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
+    return f"**{ended.replace('_', ' ')}**: {sentence}.\n\n{table}\n\nThe full record is `{result.folder}`.\n"
+
+
+def _dataset(result: Result) -> dict[str, str]:
+    data = result.facts["data"]
+    profile = {f"{part}_examples": count for part, count in data["examples"].items()}
+    return {
+        "name": data["name"],
+        "digest": data["digest"][:36],
+        "source_type": "local",
+        "source": json.dumps({"source": data["source"]}),
+        "profile": json.dumps(profile),
+    }
+
+
+def points_of(result: Result) -> list[Point]:
+    """At most 600 points: scores, profiles over depth, δ and gradient norms of layers at log-spaced steps, curves."""
+    record, facts = result.record.whole(), result.facts
+    last = int(record.steps[-1])
+    start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, last)
+    found: list[Point] = []
+
+    def add(name: str, value: float, step: int, at: int | None = None) -> None:
+        if np.isfinite(value):  # infinity would be stored as 1.8e308, for good
+            found.append(Point(name, float(value), int(start + span * (step if at is None else at)), step))
+
+    for name, value in result.scores.items():
+        kind, _, part = name.partition("/")
+        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
+    if result.signal:
+        add("signal/layer_1_over_last_log10", math.log10(result.signal), 0)
+    measured = {quantity: record.measured(quantity) for quantity in record.quantities}
+    depth = result.config.model.depth
+    shown = (
+        list(measured) if 2 * depth * len(measured) <= PROFILE_POINTS else [q for q in LAYER_CURVES if q in measured]
+    )
+    for quantity in shown:
+        steps, values = measured[quantity]
+        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
+            for layer in evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else ():
+                name = profile_metric(quantity, moment)
+                add(name, values[row[0], layer], layer + 1, at=int(steps[row[0]]))
+    for quantity in (q for q in LAYER_CURVES if q in measured):
+        steps, values = measured[quantity]
+        layers = evenly_spaced(depth, LAYER_CURVE_POINTS // 4)
+        most = min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers)))
+        for i in log_spaced(len(steps), most):
+            for layer in layers:
+                add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(steps[i]))
+    most = min(CURVE_POINTS, (MOST_POINTS - len(found)) // max(1, len(record.metrics)))
+    for name in record.metrics:
+        values = record[name]
+        rows = np.flatnonzero(~np.isnan(values))
+        for i in evenly_spaced(len(rows), most):
+            add(name, values[rows[i]], int(record.steps[rows[i]]))
+    return found
