@@ -68,6 +68,19 @@ def compose_grid(
         return list(zip(points, composer.configs(points), strict=True))
 
 
+_FROZEN: dict[tuple[str, ...], Config] = {}
+
+
+@contextmanager
+def frozen(points: Sequence[tuple[Sequence[str], Config]]) -> Iterator[None]:
+    """Within this, points with these overrides are what was composed, whatever becomes of the YAML files meanwhile."""
+    _FROZEN.update({tuple(o for o in overrides if not o.startswith("hydra.")): config for overrides, config in points})
+    try:
+        yield
+    finally:
+        _FROZEN.clear()
+
+
 class Composer:
     """Composes points of one primary config; what their choices of groups give is composed once for each choice."""
 
@@ -92,6 +105,8 @@ class Composer:
 
     def config(self, overrides: Sequence[str]) -> Config:
         """One point, typed and checked."""
+        if tuple(overrides) in _FROZEN:
+            return _FROZEN[tuple(overrides)]
         parsed = parse_all(overrides)
         groups = [override for override in parsed if self.options(override.key_or_group)]
         mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group)))]

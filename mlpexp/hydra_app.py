@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, loader
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader
 from mlpexp.config import Config, validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
@@ -43,12 +43,13 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
     options = get_args_parser().parse_args(words)
     if any(getattr(options, flag) for flag in SHOWS_ONLY):
         if options.cfg is not None:
-            compose_all(options, [])
+            compose_all(options, [], [])
         return _show_only(words)
     from mlpexp.planning import check_all, plan  # loads what reads and writes records: not for help
 
     params = _sweeper_params(words) if options.multirun else []
-    points = compose_all(options, [*params, *(f"{key}={','.join(values)}" for key, values in grid.items())])
+    composed = compose_all(options, params, [f"{key}={','.join(values)}" for key, values in grid.items()])
+    points = [config for _, config in composed]
     runs = [run for point in points for run in point.runs()]
     check_all(runs)
     if "--plan" in own:
@@ -57,7 +58,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         print("\n".join(plan_lines(plan(runs, any(point.rerun for point in points)))))
         return 0
     codes: list[int] = []
-    _hydra(words, lambda config: codes.append(_job(config)))
+    with frozen(composed):
+        _hydra(words, lambda config: codes.append(_job(config)))
     return max(codes, default=0)
 
 
@@ -67,12 +69,14 @@ def as_launcher_key(grid: dict[str, list[str]]) -> str:
     return f"hydra.launcher.tune=[{','.join(quoted)}]"
 
 
-def compose_all(options: argparse.Namespace, params: list[str]) -> list[Config]:
-    """Every point that these options name; raises ConfigError with all that is refused."""
+def compose_all(
+    options: argparse.Namespace, params: Sequence[str], grid: Sequence[str]
+) -> list[tuple[Sequence[str], Config]]:
+    """Every point that these options name, with its overrides; raises ConfigError with all that is refused."""
     name = options.config_name or CONFIG_NAME
     if options.multirun:
-        return [config for _, config in compose_grid([*params, *options.overrides], options.config_dir, name)]
-    return [compose(options.overrides, options.config_dir, name)]
+        return [*compose_grid([*params, *options.overrides, *grid], options.config_dir, name)]
+    return [(options.overrides, compose(options.overrides, options.config_dir, name))]
 
 
 def _sweeper_params(words: Sequence[str]) -> list[str]:

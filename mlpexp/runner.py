@@ -311,6 +311,8 @@ def tracker(order: Order, display: Display, sweep: str | None = None) -> Iterato
         from mlpexp.figures import illustrate
 
         own = [Result(result.folder) for result in results]  # what is read of them is let go with them
+        for result in own:
+            result.record.whole()  # read once, for the picture and for the store
         illustrate(own)
         opened[0].show(own, sweep)
 
