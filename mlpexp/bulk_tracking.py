@@ -18,6 +18,9 @@ from mlpexp.results import Result
 LAYOUT = "dc11669786a5"
 """The revision of MLflow 3.17's tables, as alembic names it."""
 
+LOCK_SECONDS = 60.0
+"""How long a store that another process has locked is waited for."""
+
 INSERT = {
     "runs": (
         "run_uuid name source_type source_name entry_point_name user_id status start_time end_time source_version "
@@ -49,7 +52,7 @@ class BulkWriter:
             return None
         database = uri.removeprefix("sqlite:///")
         try:
-            with closing(sqlite3.connect(database, timeout=60)) as connection:
+            with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
                 found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         except sqlite3.Error:
             return None
@@ -59,7 +62,7 @@ class BulkWriter:
         """All runs or none; their ids. Files are copied first, so a run that is there is whole."""
         ids = [uuid.uuid4().hex for _ in results]
         rows: Rows = {table: [] for table in INSERT}
-        with closing(sqlite3.connect(self.database, timeout=60, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(self.database, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
             projections = [project(result, sweep) for result in results]
             for run_id, result, shown in zip(ids, results, projections, strict=True):
                 place = self.artifacts / run_id / "artifacts"

@@ -54,6 +54,7 @@ class Display:
         self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
         self.bar: Progress | None = None
         self.best: tuple[float, str] | None = None
+        self.scores: dict[str, list[float]] = {}
         self.failures = 0
         self.waited_for = "writing to MLflow"
 
@@ -110,14 +111,17 @@ class Display:
             self.note(f"trained {counted(self.to_train, 'network')} in {seconds:.1f} s")
 
     def scored(self, results: Sequence[Result]) -> None:
-        """Remember the best run on validation so far."""
+        """Remember the best point on validation so far, by the mean of those of its seeds that have ended."""
         for run in results:
-            for kind, sign in (("accuracy", 1), ("loss", -1)):
-                value = run.scores.get(metric(kind, "validation"))
-                if value is not None:
-                    if self.best is None or sign * value > self.best[0]:
-                        self.best = sign * value, f"best {kind} on validation {value:.4g}: {run.name}"
-                    break
+            name, sign = leading_score([run], "validation")
+            if name not in run.scores:
+                continue
+            values = self.scores.setdefault(run.config.point(), [])
+            values.append(run.scores[name])
+            value = sum(values) / len(values)
+            if self.best is None or sign * value > self.best[0]:
+                kind = name.partition("/")[0]
+                self.best = sign * value, f"best {kind} on validation {value:.4g}: {run.condition}"
 
     def failed(self, line: str) -> None:
         """A cohort failed: said when it happens."""

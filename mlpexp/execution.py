@@ -180,6 +180,7 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     plan, lanes = build(configs)
     if task.epoch:
         lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
+    began = time.time()  # the cohort is built: from here on it trains
     first_step = task.epoch * plan.updates_per_epoch(len(lanes.parts["train"]))
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
     states, kept_at = dict[int, Any](), time.monotonic()
@@ -191,7 +192,8 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             outputs, names, leases = Path(task.outputs), task.fingerprints, task.leases
             ended = [one for one in ended if holds(outputs, names[one.lane], leases[one.lane])]
         for header in headers:
-            header["result"] |= {"started": started, "seconds": time.time() - started}
+            now = time.time()
+            header["result"] |= {"started": started, "seconds": now - started, "training_seconds": now - began}
         if ended:
             write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
             settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
@@ -252,6 +254,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "lanes": len(configs),
         "started": time.time(),
         "seconds": 0.0,
+        "training_seconds": 0.0,
         "went_on_from_epoch": task.epoch,
         "epoch": configs[0].training.epochs,
     }

@@ -38,7 +38,6 @@ class Order:
     to_train: list[int] = field(default_factory=list)
     bases: dict[int, Result] = field(default_factory=dict)
     """Recorded runs that some of those to train go on from: interrupted ones, or shorter ones."""
-    read: dict[str, Result] = field(default_factory=dict)
     leases: dict[str, str] = field(default_factory=dict)
     """Fingerprint → content of the lease under which this process trains it."""
     made_at: float = field(default_factory=time.time)
@@ -49,6 +48,11 @@ class Order:
     def position(self) -> dict[str, int]:
         """Where each run stands first."""
         return {name: i for i, name in reversed(list(enumerate(self.fingerprints)))}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where runs are recorded."""
+        return self.outputs / "runs"
 
     @property
     def outputs(self) -> Path:
@@ -83,8 +87,8 @@ class Order:
         return training.epochs * per_epoch + 1
 
     def result(self, name: str) -> Result:
-        """The run with that fingerprint, once it is recorded."""
-        return self.read.setdefault(name, Result(self.outputs / "runs" / name))
+        """The run with that fingerprint, once it is recorded; what is read of it is let go with it."""
+        return Result(self.folder / name).asked_for(self.configs[self.position[name]])
 
     def is_recorded_since(self, name: str) -> bool:
         """Whether a run was recorded, by another process, after this order was made, with all that is asked for."""
@@ -95,8 +99,9 @@ class Order:
         return Result(file.parent).measurements.covers(wanted)
 
     def results(self) -> list[Result]:
-        """The runs in their order, once they are recorded."""
-        return [self.result(name) for name in self.fingerprints]
+        """The runs in their order, once they are recorded; one that was asked for twice is one."""
+        found = {name: self.result(name) for name in self.position}
+        return [found[name] for name in self.fingerprints]
 
 
 def plan(configs: Sequence[Config], rerun: bool = False) -> Order:

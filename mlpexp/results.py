@@ -137,8 +137,13 @@ class Result:
 
     @cached_property
     def config(self) -> Config:
-        """The run's config; tracking, executor and outputs are at their defaults."""
+        """The run's config; tracking, executor and outputs are as it was asked for, else at their defaults."""
         return validate(yaml_text.load((self.folder / "config.yaml").read_text()))
+
+    def asked_for(self, config: Config) -> Self:
+        """The same run, with the config that asked for it: saves reading it again from the folder."""
+        self.__dict__["config"] = config
+        return self
 
     def exists(self) -> bool:
         """Whether the run is recorded."""

@@ -300,21 +300,32 @@ def tracker(order: Order, display: Display, sweep: str | None = None) -> Iterato
         return
 
     opened: list[Any] = []
+    away: list[Exception] = []
 
     def prepare() -> None:
         from mlpexp.tracking import Store
 
         opened.append(Store(tracking, order.outputs))
-        opened[0].open()
+        try:
+            opened[0].open()
+        except RuntimeError as error:
+            away.append(error)
+            raise
 
     def show(results: list[Result]) -> None:
         from mlpexp.figures import illustrate
 
-        own = [Result(result.folder) for result in results]  # what is read of them is let go with them
+        own = [Result(result.folder).asked_for(result.config) for result in results]  # read here, let go with them
         for result in own:
             result.record.whole()  # read once, for the picture and for the store
         illustrate(own)
-        opened[0].show(own, sweep)
+        if away:
+            raise away[0]  # it was tried: a locked store costs one wait, not one a batch
+        try:
+            opened[0].show(own, sweep)
+        except RuntimeError as error:
+            away.append(error)
+            raise
 
     with ThreadPoolExecutor(1, "tracking") as writer:
         batches = [writer.submit(prepare)]

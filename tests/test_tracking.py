@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -250,6 +251,23 @@ def test_the_same_command_shows_the_runs_once_the_store_is_back(
     run(away(tmp_path, uri), quiet=True)
     assert [shown.data.tags["mlpexp.fingerprint"] for shown in shown_in(place).values()] == [first.fingerprint]
     assert (first.folder / "final.safetensors").stat().st_mtime_ns == trained_at
+
+
+def test_a_locked_store_is_waited_for_once_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mlpexp.bulk_tracking.LOCK_SECONDS", 1.0)
+    Store(Tracking(), tmp_path).open()
+    points = [composed("tracking=mlflow", f"outputs={tmp_path}", "measurements=none", f"seed={i}") for i in range(6)]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert len(run(points)) == 6
+        assert time.monotonic() - began < 6
+        other.execute("ROLLBACK")
+    assert "the same command shows them once the store is back" in capsys.readouterr().err
+    run(points, quiet=True)
+    assert len(shown_in(tmp_path)) == 6
 
 
 def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
