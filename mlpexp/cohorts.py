@@ -37,7 +37,7 @@ def cohort_key(config: Config) -> str:
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
-        "model": config.model.model_dump(exclude={"dropout"}),
+        "model": {**config.model.shown(), "dropout": None, "activation": config.model.identity()["activation"]},
         "training": config.training.model_dump(exclude={"l2", "patience", "tolerance", "restore"}),
         "measurements": config.measurements.model_dump(),
         "device": config.executor.device,

@@ -97,7 +97,7 @@ class Config(Section):
     def _refuse_what_the_precision_cannot_hold(self) -> None:
         """A floor of 1e-60 is 0 in float32: it would be trained with another number than it says."""
         least, most = (2**-126, 3.4e38) if self.training.dtype == "float32" else (2**-1022, 1.7e308)
-        sections = {"optimizer": self.optimizer, "initialisation": self.initialisation, "training": self.training}
+        sections = {name: getattr(self, name) for name in ("optimizer", "initialisation", "training", "model")}
         for key, value in flatten({name: section.model_dump() for name, section in sections.items()}):
             if isinstance(value, float) and value and not least <= abs(value) <= most:
                 wider = ", or training.dtype=float64" if self.training.dtype == "float32" else ""
@@ -124,10 +124,6 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What makes this run this run: the sections that change its numbers, and its seeds."""
         sections = {name: getattr(self, name).identity() for name in HASHED}
-        if self.model.activation == "leaky_relu":
-            sections["model"]["negative_slope"] = (
-                0.01 if self.model.negative_slope is None else self.model.negative_slope
-            )
         if self.training.sampler == "full":
             del sections["training"]["batch_size"]
         return {**sections, "seeds": self.stream_seeds(), "semantics": SEMANTICS}
@@ -154,22 +150,22 @@ class Config(Section):
             defaults = {name: field.default for name, field in type(getattr(self, section)).model_fields.items()}
             shown = {k: v.model_dump() if isinstance(v, Section) else v for k, v in defaults.items() if k != "name"}
             known = dict(flatten({section: shown}))
-            own = flatten({section: getattr(self, section).model_dump(exclude={"name"})})
+            written = {name: value for name, value in getattr(self, section).shown().items() if name != "name"}
+            own = flatten({section: written})
             words += [f"{key}={_spelt(value)}" for key, value in own if known.get(key, ...) != value]
         words += [f"seeds.{name}={value}" for name, value in self.seeds.model_dump().items() if value is not None]
         return " ".join(["mlpexp train", *words, f"seed={self.seed}"])
 
     def shown(self) -> dict[str, Any]:
-        """All keys, as they may be stored and shown: without passwords."""
-        content = self.model_dump()
+        """All keys, as they may be stored and shown: without passwords, and without what is filled in."""
+        content = self.model_dump() | {"model": self.model.shown()}
         content["tracking"]["uri"] = redact(self.tracking.uri) if self.tracking.uri else None
         return content
 
     def flat(self) -> dict[str, object]:
         """The run's keys as flat names (`model.depth`), tracking, execution and paths left out."""
-        return dict(flatten({name: getattr(self, name).model_dump() for name in (*HASHED, "seeds")})) | {
-            "seed": self.seed
-        }
+        sections = {name: getattr(self, name).model_dump() for name in (*HASHED, "seeds")}
+        return dict(flatten(sections | {"model": self.model.labelled()})) | {"seed": self.seed}
 
 
 HASHED = ("data", "model", "initialisation", "optimizer", "training")

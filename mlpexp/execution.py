@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlpexp.config import Config, output_and_loss, validate
-from mlpexp.numerics import STABLE_PRODUCTS, environment, of_this_process
-
-ENVIRONMENT = {"MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""What stands in a training process's environment before torch is loaded."""
+from mlpexp.numerics import ENVIRONMENT, STABLE_PRODUCTS, environment, of_this_process
 
 
 @dataclass(frozen=True)

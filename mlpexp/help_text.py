@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from mlpexp.places import kernel_files
+
 USAGE = """\
 mlpexp train KEY=VALUE …     one point: compose it, check it, train it, record it, show it
 mlpexp sweep KEY=A,B …       a grid of points; --plan tells what it would do, --test shows test scores
@@ -34,6 +36,8 @@ def help_text(folder: Path, overrides: Sequence[str], config_dir: str | None = N
         lines.append(f"== {group}={name} ==   of {', '.join(options)}")
         files = [file for place in places if (file := place / group / f"{name}.yaml").exists()]
         lines.append(indented(files[-1].read_text() if files else f"no such option: {name}"))
+        if group == "model":
+            lines.append(f"  activations: {', '.join(kernel_files('activations'))}\n")
     own = text[text.index("\nseed:") : text.index("\nhydra:")]
     return "\n".join([*lines, "== of the run itself ==", indented(own)])
 

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlpexp.config import Config, output_and_loss
+from mlpexp.config import Config, Model, output_and_loss
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
-from mlpexp.kernel.activations import activation
+from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
+from mlpexp.kernel.own_activation import own_activation
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
 
@@ -28,6 +29,12 @@ def layout_of(config: Config, inputs: int, outputs: int) -> Layout:
     """The shape of a config's network on data with so many inputs and outputs."""
     model = config.model
     return Layout((inputs, *[model.width] * (model.depth - 1), outputs), model.bias)
+
+
+def activation_of(model: Model, name: str) -> Activation:
+    """One of the model's activations, with its parameters; a file of the user's own from the text kept with the run."""
+    sources = model.activation_sources or {}
+    return own_activation(sources[name], name) if name in sources else activation(name, **model.parameters_of(name))
 
 
 def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
@@ -77,7 +84,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     zero = torch.zeros(len(configs), dtype=torch.int64, device=device)
     return Lanes(
         numbers=numbers,
-        network=Network(layout, activation(first.model.activation, first.model.negative_slope), parameters),
+        network=Network(layout, activation_of(first.model, first.model.activation), parameters),
         rules=rules,
         parts={
             name: _examples(part, name, configs, parts, dtype, device)

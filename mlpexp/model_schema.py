@@ -1,15 +1,24 @@
 """The schema of `model` and `initialisation`: what a network is before it is trained.
 
-Flow: section → **model_schema** → config.
+Flow: section → activation_schema → **model_schema** → config.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlpexp.section import Neutral, Real, Section, Whole
-
-ActivationName = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu"]
+from mlpexp.activation_schema import (
+    ActivationName,
+    ParameterOf,
+    digest_of,
+    is_own,
+    label,
+    names_in,
+    unread,
+    with_sources,
+)
+from mlpexp.section import Filled, Neutral, Real, Section, Whole
 
 
 class Model(Section):
@@ -18,23 +27,89 @@ class Model(Section):
     depth: Whole = Field(4, ge=1, le=1000, description="number of weight matrices L")
     width: Whole = Field(64, ge=1, le=65536, description="units of each hidden layer")
     activation: ActivationName = "relu"
-    negative_slope: Annotated[Real | None, Neutral(None)] = Field(None, ge=0, le=1, description="slope below zero")
+    activation_sources: Annotated[dict[str, str] | None, Filled()] = Field(
+        None, description="the text of each file that activation names; filled in by itself"
+    )
+    negative_slope: Annotated[Real | None, Neutral(None), ParameterOf("leaky_relu", 0.01)] = Field(
+        None, ge=0, le=1, description="slope of leaky_relu below zero"
+    )
+    alpha: Annotated[Real | None, Neutral(None), ParameterOf("elu", 1.0)] = Field(
+        None, ge=0, description="what elu goes to below zero, with its sign changed"
+    )
+    slope: Annotated[Real | None, Neutral(None), ParameterOf("linear", 1.0)] = Field(
+        None, description="a of linear's az + b"
+    )
+    intercept: Annotated[Real | None, Neutral(None), ParameterOf("linear", 0.0)] = Field(
+        None, description="b of linear's az + b"
+    )
     bias: bool = True
     dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
     output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_own_files(cls, content: Any) -> Any:
+        return with_sources(content) if isinstance(content, Mapping) and "activation" in content else content
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.negative_slope is not None and self.activation != "leaky_relu":
+        used = self.activation_names()
+        for key, parameter in PARAMETERS.items():
+            value, owner = getattr(self, key), parameter.activation
+            if value is not None and owner not in used:
+                raise ValueError(
+                    f"model.{key}={value:g} belongs to {owner}, but model.activation is {', '.join(used)}; leave it null "
+                    f"or choose model.activation={owner}"
+                )
+        sources = self.activation_sources or {}
+        for file in used:
+            if is_own(file) and file not in sources:
+                raise ValueError(
+                    f"model.activation={file} cannot be read ({unread(file)}); name a file that defines value(z) and "
+                    "derivative(z, x)"
+                )
+        if set(sources) - set(used):
             raise ValueError(
-                f"model.negative_slope={self.negative_slope:g} belongs to leaky_relu, but model.activation is "
-                f"{self.activation}; leave it null or choose model.activation=leaky_relu"
+                "model.activation_sources is filled in by itself, from the files of model.activation; leave it null"
             )
         if self.dropout > 0 and self.depth == 1:
             raise ValueError(
                 f"model.dropout={self.dropout:g} acts on hidden layers, but model.depth=1 has none; choose depth ≥ 2"
             )
         return self
+
+    def activation_names(self) -> list[str]:
+        """Each activation that occurs, once."""
+        return list(dict.fromkeys(names_in(self.activation)))
+
+    def parameters_of(self, name: str) -> dict[str, float]:
+        """The parameters of an activation, by keyword; null is its default."""
+        own = {key: mark.default for key, mark in PARAMETERS.items() if mark.activation == name}
+        return {key: default if getattr(self, key) is None else getattr(self, key) for key, default in own.items()}
+
+    def identity(self) -> dict[str, Any]:
+        """As every section's, with the parameters of the activation, and the digest of a file of the user's own."""
+        content = super().identity()
+        for name in self.activation_names():
+            content |= self.parameters_of(name)
+        sources = self.activation_sources or {}
+        return content | {
+            "activation": self._renamed(lambda name: digest_of(sources[name]) if name in sources else name)
+        }
+
+    def labelled(self) -> dict[str, Any]:
+        """Keys as tables show them: a file of the user's own as `mish@3f2a91bc`."""
+        return self.shown() | {"activation": self._renamed(lambda name: label(name, self.activation_sources))}
+
+    def _renamed(self, new: Callable[[str], str]) -> str | list[str]:
+        activation: str | list[str] = self.activation
+        return new(activation) if isinstance(activation, str) else [new(name) for name in activation]
+
+
+PARAMETERS = {
+    key: mark for key, field in Model.model_fields.items() for mark in field.metadata if isinstance(mark, ParameterOf)
+}
+"""Keys of `model` that are parameters of an activation."""
 
 
 class Scaled(Section):

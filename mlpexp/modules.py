@@ -1,5 +1,6 @@
 """A trained run as an ordinary torch module, for whoever wants to predict with it."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,83 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from mlpexp.config import Config
+from mlpexp.config import Config, Model
+from mlpexp.kernel.activations import Activation, activation
+from mlpexp.kernel.own_activation import functions_of
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "identity": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU,
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "identity": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU, "softsign": nn.Softsign,
+    "softplus": lambda: nn.Softplus(threshold=40),  # torch's own, linear above 20, is 2e-9 off there
 }  # fmt: skip
+"""torch's own modules; other activations go through `Elementwise`."""
 OUTPUTS: dict[str, nn.Module] = {
     "identity": nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1),
 }  # fmt: skip
+
+
+class Elementwise(nn.Module):
+    """An activation that torch has no module for: our value, and our derivative for autograd."""
+
+    def __init__(self, own: Activation) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, z: Tensor) -> Tensor:
+        """σ(z)."""
+        x: Tensor = _Elementwise.apply(z, self.own)
+        return x
+
+    def extra_repr(self) -> str:
+        """Its name."""
+        return self.own.name
+
+
+class _Elementwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, own: Activation) -> Tensor:
+        x = own.value(z, torch.empty_like(z))
+        ctx.save_for_backward(z, x)
+        ctx.own = own
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        z, x = ctx.saved_tensors
+        return gradient * ctx.own.derivative(z, x, torch.empty_like(z)), None
+
+
+class Own(nn.Module):
+    """An activation from the text of a user's own file, kept with it: it can be copied and pickled."""
+
+    def __init__(self, source: str, name: str) -> None:
+        super().__init__()
+        self.source, self.name = source, name
+        self.value = functions_of(source, name)[0]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """σ(z), through the user's `value`."""
+        return self.value(z)
+
+    def extra_repr(self) -> str:
+        """The file that it was read from."""
+        return self.name
+
+    def __reduce__(self) -> tuple[type["Own"], tuple[str, str]]:
+        return type(self), (self.source, self.name)
+
+
+def activation_module(model: Model, name: str) -> nn.Module:
+    """One of the model's activations as a module."""
+    sources, parameters = model.activation_sources or {}, model.parameters_of(name)
+    if name in sources:
+        return Own(sources[name], name)
+    return (
+        ACTIVATIONS[name](*parameters.values()) if name in ACTIVATIONS else Elementwise(activation(name, **parameters))
+    )
 
 
 class Perceptron(nn.Module):
@@ -34,11 +103,7 @@ class Perceptron(nn.Module):
         dtype = torch.float64 if config.training.dtype == "float64" else torch.float32
         self.dtype = dtype
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=model.bias, dtype=dtype) for a, b in pairwise(widths))
-        self.activation = (
-            nn.LeakyReLU(0.01 if model.negative_slope is None else model.negative_slope)
-            if model.activation == "leaky_relu"
-            else ACTIVATIONS[model.activation]()
-        )
+        self.activation = activation_module(model, model.activation)
         self.output = OUTPUTS[output]
         self.register_buffer("fill", torch.full((widths[0],), torch.nan, dtype=torch.float64))
         self.register_buffer("centre", torch.zeros(widths[0], dtype=torch.float64))

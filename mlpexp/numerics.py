@@ -14,6 +14,8 @@ from pathlib import Path
 
 STABLE_PRODUCTS = "AUTO,STRICT"
 """The value of MKL_CBWR that training processes are started with."""
+ENVIRONMENT = {"MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""What stands in a training process's environment before torch is loaded."""
 
 PACKAGES = ("mlpexp", "torch", "numpy", "hydra-core", "pydantic", "scikit-learn", "mlflow", "pyarrow", "safetensors")
 

@@ -1,6 +1,7 @@
 """Where our own files are: in a checkout, or installed from a wheel."""
 
 from pathlib import Path
+from pkgutil import iter_modules
 
 
 def config_folder() -> str:
@@ -8,3 +9,8 @@ def config_folder() -> str:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return str(inside if inside.is_dir() else package.parent / "conf")
+
+
+def kernel_files(folder: str) -> tuple[str, ...]:
+    """Names of what a folder of the kernel has one file for each, found without importing them (or torch)."""
+    return tuple(sorted(file.name for file in iter_modules([str(Path(__file__).parent / "kernel" / folder)])))

@@ -13,6 +13,7 @@ from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
+from mlpexp.own_activations import mistakes_of
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result, find
 from mlpexp.salvage import base_of, salvage
@@ -136,6 +137,7 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
 def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
     facts, mistakes = load_facts(configs)
+    mistakes += mistakes_of(configs)
     _must_agree(configs)
     workers, memory = worker_count(configs[0], len(configs)), usable_memory()
     for config in configs:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpexp import yaml_text
+from mlpexp.activation_schema import label
 from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
@@ -178,7 +179,8 @@ class Result:
     def condition(self) -> str:
         """The name without its seed."""
         config, model = self.config, self.config.model
-        shape = [model.activation, f"d{model.depth}", f"w{model.width}"] if model.depth > 1 else ["linear", "d1"]
+        activation = label(model.activation, model.activation_sources)
+        shape = [activation, f"d{model.depth}", f"w{model.width}"] if model.depth > 1 else ["linear", "d1"]
         return "-".join([*shape, config.initialisation.name, config.optimizer.name])
 
     @cached_property

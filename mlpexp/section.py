@@ -40,6 +40,11 @@ class Unhashed:
     """A key that does not change a run's numbers by itself (a path: what it leads to is hashed instead)."""
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A key that is filled in by itself and kept in records; no table shows it, and another key's digest hashes it."""
+
+
 class Section(BaseModel):
     """One group of keys; immutable, and closed to unknown keys."""
 
@@ -50,9 +55,15 @@ class Section(BaseModel):
         content: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if any(isinstance(mark, Unhashed) for mark in field.metadata):
+            if any(isinstance(mark, Unhashed | Filled) for mark in field.metadata):
                 continue
             if any(isinstance(mark, Neutral) and mark.value == value for mark in field.metadata):
                 continue
             content[name] = value.identity() if isinstance(value, Section) else value
         return content
+
+    def shown(self) -> dict[str, Any]:
+        """Its keys as one writes them: without those that are filled in."""
+        fields = type(self).model_fields.items()
+        filled = {name for name, field in fields if any(isinstance(mark, Filled) for mark in field.metadata)}
+        return self.model_dump(exclude=filled)

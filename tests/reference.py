@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mlpexp.activation_schema import ACTIVATION_NAMES as ACTIVATION_NAMES
 from mlpexp.composition import compose
 from mlpexp.config import Config, Model, Training
 from mlpexp.kernel.layout import Layout
@@ -20,19 +21,25 @@ from mlpexp.kernel.losses import LOSSES, OUTPUTS
 from mlpexp.kernel.streams import epoch_batches
 from mlpexp.lane_state import Lanes, Plan
 from mlpexp.lanes import build
-from mlpexp.model_schema import ActivationName
 from mlpexp.records import Ending, Piece
 from mlpexp.training import train
 
-ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
 SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)
 OUTPUT_NAMES: tuple[str, ...] = tuple(n for n in get_args(Model.model_fields["output"].annotation) if n != "auto")
 
 
+OWN_TWINS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda z: z,
+    "linear": lambda z: z,  # with default parameters
+    "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),  # torch's is linear above 20
+}
+"""Where torch has no function of that name, or another one."""
+
+
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """torch's own function of that name: a new activation finds its twin by itself, or fails here."""
-    if name == "identity":
-        return lambda z: z
+    if name in OWN_TWINS:
+        return OWN_TWINS[name]
     found: Callable[[Tensor], Tensor] | None = getattr(functional, name, None)
     assert found is not None, f"torch.nn.functional has no {name}; give it a twin in tests/reference.py"
     return found

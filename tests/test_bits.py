@@ -32,12 +32,14 @@ import mlpexp.kernel
 from mlpexp import config as schema
 from mlpexp import lanes as lanes_module
 from mlpexp import training
+from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
 from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
 from mlpexp.kernel.arithmetic import product, require_stable_products
+from mlpexp.model_schema import PARAMETERS
 from mlpexp.training_schema import QUANTITIES
 
 # --- what there is to configure ---
@@ -47,6 +49,10 @@ Choice: TypeAlias = tuple[str, type[Section], str, Any]
 
 CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "depth": [1, 2, 3, 4, 6],
+    "activation": list(ACTIVATION_NAMES),
+    "activation_sources": [None],
+    "slope": [None, -1.0, 0.5],
+    "intercept": [None, 0.0, 0.3],
     "width": [1, 2, 5, 16, 33, 64],
     "epochs": [0, 1, 2, 3],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
@@ -110,8 +116,8 @@ CHOICES = [
     for group, kinds in SECTIONS.items()
     for kind in kinds
     for key, field in kind.model_fields.items()
-    if get_origin(field.annotation) is Literal
-    for value in get_args(field.annotation)
+    if get_origin(field.annotation) is Literal or key == "activation"
+    for value in (ACTIVATION_NAMES if key == "activation" else get_args(field.annotation))
 ]
 """Every word that can be chosen: each activation, sampler, loss, output, initialisation, optimizer and variant."""
 
@@ -242,7 +248,8 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     model, training_keys = content["model"], content["training"]
     if choice is not None and choice[0] in DIFFERING:
         content[choice[0]][choice[2]] = choice[3]
-    model["negative_slope"] = model["negative_slope"] if model["activation"] == "leaky_relu" else None
+    for key, parameter in PARAMETERS.items():
+        model[key] = model[key] if model["activation"] == parameter.activation else None
     model["dropout"] = model["dropout"] if model["depth"] > 1 else 0.0
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
@@ -333,7 +340,7 @@ def broken_products() -> list[Any]:
 
 
 def broken_sigmoid() -> list[Any]:
-    broken = activations.Activation("sigmoid", torch_sigmoid, activations._sigmoid_derivative)
+    broken = activations.Activation("sigmoid", torch_sigmoid, activations.ACTIVATIONS["sigmoid"].derivative)
     return [
         mock.patch.dict(activations.ACTIVATIONS, sigmoid=broken),
         mock.patch.object(losses, "sigmoid", torch_sigmoid),
@@ -448,7 +455,7 @@ CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
 ONLY_IN = {"bmm": "product"}
 
-KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.glob("*.py"))
+KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
 SOURCES = [*KERNEL, Path(str(training.__file__))]
 
 

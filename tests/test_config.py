@@ -66,7 +66,7 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(key: str, v
         (
             "model__activation",
             "tahn",
-            ["model.activation must be one of identity, sigmoid, tanh", "did you mean tanh?"],
+            ["model.activation must be one of elu, gelu, identity", "softsign, tanh, or a file", "did you mean tanh?"],
         ),
         ("optimizer__name", "adma", ["optimizer.name must be one of", "'adma'", "did you mean adam?"]),
         ("data__name", "digit", ["data.name must be one of", "did you mean digits?"]),
@@ -90,6 +90,16 @@ def test_a_misspelt_name_is_refused_with_the_nearest_known_one(key: str, value: 
             {"model__negative_slope": 0.1},
             ["model.negative_slope=0.1 belongs to leaky_relu", "model.activation is relu"],
         ),
+        (
+            {"model__alpha": 0.5, "model__activation": "selu"},
+            ["model.alpha=0.5 belongs to elu", "model.activation is selu", "choose model.activation=elu"],
+        ),
+        ({"model__slope": 2.0}, ["model.slope=2 belongs to linear", "model.activation is relu"]),
+        ({"model__intercept": 2.0}, ["model.intercept=2 belongs to linear", "model.activation is relu"]),
+        (
+            {"model__slope": 1e39, "model__activation": "linear"},
+            ["model.slope=1e+39 cannot be held in float32"],
+        ),
         ({"model__depth": 1, "model__dropout": 0.5}, ["model.dropout=0.5 acts on hidden layers", "depth ≥ 2"]),
         ({"training__tolerance": 0.1}, ["training.tolerance=0.1", "training.patience"]),
         ({"data__split__validation": 0.0}, ["training.restore=best needs a validation part", "training.restore=final"]),
@@ -112,7 +122,7 @@ def test_keys_that_do_not_fit_together_are_refused_with_the_way_out(
 def test_an_unknown_key_is_refused_with_the_nearest_and_with_what_the_group_has() -> None:
     assert refusal(model__dept=3) == ["model.dept is no known key; did you mean model.depth?"]
     (line,) = refusal(model__xyzzy=3)
-    assert line.startswith("model.xyzzy is no known key; model has activation, bias, depth")
+    assert line.startswith("model.xyzzy is no known key; model has activation, activation_sources, alpha, bias, depth")
 
 
 def test_all_mistakes_come_in_one_report() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mlpexp.kernel.activations import sigmoid
+from mlpexp.kernel.activations.sigmoid import value as sigmoid
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+"""Activation functions σ and their derivatives, elementwise, in forms that keep bits and relative precision.
+
+One file an activation, found by its name: `value(z, out)` writes σ(z) into `out`, `derivative(z, x, out)` writes σ′(z),
+given x = σ(z) before dropout. Neither changes z or x. Both may take the same parameters by keyword, with defaults; each
+is also a key of the schema (mlpexp/model_schema.py). Only the operations of kernel/arithmetic.py, rule (c), are used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Activation:
+    """σ and σ′. `value(z, out)` writes σ(z); `derivative(z, x, out)` writes σ′(z), given x = σ(z)."""
+
+    name: str
+    value: Callable[[Tensor, Tensor], Tensor]
+    derivative: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def activation(name: str, **parameters: float) -> Activation:
+    """The activation of that name, with these parameters (leaky_relu's `negative_slope` …) or its defaults."""
+    plain = ACTIVATIONS[name]
+    if not parameters:
+        return plain
+    value, derivative = (partial(function, **parameters) for function in (plain.value, plain.derivative))
+    return replace(plain, value=value, derivative=derivative)
+
+
+def _found(name: str) -> Activation:
+    file: Any = import_module(f"{__name__}.{name}")
+    return Activation(name, file.value, file.derivative)
+
+
+ACTIVATIONS = {file.name: _found(file.name) for file in iter_modules(__path__)}
+"""By name, with default parameters."""

@@ -1,0 +1,19 @@
+"""softsign: z/(1 + |z|) (Bergstra et al. 2009)."""
+
+import torch
+from torch import Tensor
+
+FAR = 1e30
+"""Here softsign is ±1 in both precisions: clamped, so that infinity has its limit and is no inf/inf."""
+
+
+def value(z: Tensor, out: Tensor) -> Tensor:
+    """z/(1 + |z|)."""
+    torch.clamp(z, -FAR, FAR, out=out)
+    return out.div_(torch.abs(out).add_(1))
+
+
+def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """1/(1 + |z|)², squared last: the square of a large |z| would overflow."""
+    torch.abs(z, out=out).add_(1)
+    return torch.reciprocal(out, out=out).square_()
