@@ -13,6 +13,10 @@ import psutil
 from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
 
+LANES_MAY_DIFFER = {
+    "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience", "tolerance", "restore",
+}  # fmt: skip
+"""Keys of training that are columns, a number for each lane."""
 USABLE_MEMORY = 0.6
 MOST_LANES = 64
 """Beyond this a wider cohort gains nothing, and its working set leaves the cache."""
@@ -32,13 +36,13 @@ def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
     Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise, L2, dropout, early stopping, and which weights are restored. Data, shape, activation, output,
+    scale, label noise, penalties, clipping, the schedule of the learning rate, dropout, early stopping, and which weights are restored. Data, shape, activation, output,
     loss, batches, length, precision, device and measurements are common.
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
         "model": {**config.model.shown(), "dropout": None, "activation": config.model.identity()["activation"]},
-        "training": config.training.model_dump(exclude={"l2", "patience", "tolerance", "restore"}),
+        "training": config.training.model_dump(exclude=LANES_MAY_DIFFER),
         "measurements": config.measurements.model_dump(),
         "device": config.executor.device,
     }

@@ -85,6 +85,11 @@ class Config(Section):
             )
         if self.seed + self.replicates > 2**63:
             raise ValueError(f"seed={self.seed} and replicates={self.replicates} pass 2^63; choose a smaller seed")
+        if self.optimizer.name == "rprop" and (training.schedule != "constant" or training.warm_up):
+            raise ValueError(
+                "optimizer=rprop has step sizes and no learning rate to schedule; leave training.schedule=constant "
+                "training.warm_up=0"
+            )
         self._refuse_what_the_precision_cannot_hold()
         if self.data.name == "idx" and self.data.path is None:
             raise ValueError("data.path is missing: name the folder of the IDX files, data.path=FOLDER")
@@ -131,7 +136,8 @@ class Config(Section):
     def stem(self) -> str:
         """Sixteen hexadecimal digits that a run shares with those that differ from it only in their length."""
         content = self.identity()
-        content["training"] = {name: value for name, value in content["training"].items() if name != "epochs"}
+        if self.training.schedule != "cosine":  # which knows from the start how long training will be
+            content["training"] = {name: value for name, value in content["training"].items() if name != "epochs"}
         return digest(content)[:16]
 
     def point(self) -> str:

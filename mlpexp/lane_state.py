@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
+from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import updates_per_epoch
 
 
@@ -68,7 +69,11 @@ class Lanes:
     network: Network
     rules: list[Rule]  # each for the next len(rule.learning_rate) lanes
     parts: dict[str, Examples]
+    l1: list[float]
     l2: list[float]
+    weight_decay: list[float]
+    clip_norm: list[float]  # infinity where nothing is clipped
+    schedules: list[Schedule]
     dropout: list[float]
     batch_seeds: list[int]
     dropout_seeds: list[int]

@@ -3,7 +3,9 @@
 Flow: cohorts → **lanes** → training.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import fields
 from itertools import groupby
 
 import numpy as np
@@ -17,8 +19,10 @@ from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.network import Network
-from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
+from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
 from mlpexp.kernel.own_activation import own_activation
+from mlpexp.kernel.rprop import Rprop
+from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
 
@@ -90,7 +94,11 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
             name: _examples(part, name, configs, parts, dtype, device)
             for name, part in (("train", parts.training), ("validation", parts.validation), ("test", parts.test))
         },
+        l1=[config.training.l1 for config in configs],
         l2=[config.training.l2 for config in configs],
+        weight_decay=[getattr(config.optimizer, "weight_decay", 0.0) for config in configs],
+        clip_norm=[math.inf if c.training.clip_norm is None else c.training.clip_norm for c in configs],
+        schedules=[_schedule(config) for config in configs],
         dropout=[config.model.dropout for config in configs],
         batch_seeds=[s.get("batches", 0) for s in seeds],
         dropout_seeds=[s.get("dropout", 0) for s in seeds],
@@ -111,23 +119,35 @@ def _scheme(config: Config) -> Scheme:
     return SCHEMES[keys.pop("name")](**keys)
 
 
-def _rule_kind(config: Config) -> tuple[str, str]:
+def _schedule(config: Config) -> Schedule:
+    training = config.training
+    return Schedule(training.schedule, training.warm_up, training.decay_every or 1, training.decay_factor)
+
+
+KINDS: dict[str, tuple[type[Rule], dict[str, tuple[str, object]]]] = {
+    "gradient_descent": (GradientDescent, {"nesterov": ("nesterov", True)}),
+    "rmsprop": (RMSProp, {}),
+    "rprop": (Rprop, {"backtracking": ("variant", "plus")}),
+    "adam": (Adam, {"inside": ("epsilon_placement", "inside")}),
+}
+"""Rule of each optimizer; what switches its code path: argument → (key, the key's value that switches it on)."""
+
+
+def _rule_kind(config: Config) -> tuple[str, tuple[bool, ...]]:
     """Lanes with the same kind share one rule object; all numbers in it are columns."""
-    optimizer = config.optimizer
-    return optimizer.name, optimizer.epsilon_placement if optimizer.name == "adam" else ""
+    _, switches = KINDS[config.optimizer.name]
+    return config.optimizer.name, tuple(getattr(config.optimizer, key) == value for key, value in switches.values())
 
 
 def _rule(configs: Sequence[Config], device: torch.device) -> Rule:
-    def of(name: str) -> Tensor:
-        return column([getattr(config.optimizer, name) for config in configs]).to(device)
-
-    kinds: dict[str, Callable[[], Rule]] = {
-        "gradient_descent": lambda: GradientDescent(of("learning_rate"), of("momentum")),
-        "adam": lambda: Adam(
-            of("learning_rate"), of("beta1"), of("beta2"), of("epsilon"), inside=_rule_kind(configs[0])[1] == "inside"
-        ),
-    }
-    return kinds[configs[0].optimizer.name]()
+    """The rule of neighbouring lanes of one kind: each of its columns is the key of that name."""
+    name, switched = _rule_kind(configs[0])
+    rule, switches = KINDS[name]
+    keys = [
+        f.name for f in fields(rule) if f.name in type(configs[0].optimizer).model_fields and f.name not in switches
+    ]
+    columns = {key: column([getattr(config.optimizer, key) for config in configs]).to(device) for key in keys}
+    return rule(**columns, **dict(zip(switches, switched, strict=True)))  # type: ignore[arg-type]
 
 
 def _examples(

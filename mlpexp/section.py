@@ -36,6 +36,14 @@ class Neutral:
 
 
 @dataclass(frozen=True)
+class OnlyWith:
+    """A key that has an effect only where another key of its section has this value."""
+
+    key: str
+    value: object
+
+
+@dataclass(frozen=True)
 class Unhashed:
     """A key that does not change a run's numbers by itself (a path: what it leads to is hashed instead)."""
 

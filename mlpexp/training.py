@@ -4,6 +4,7 @@ Flow: lanes → **training** → records. Lanes are told apart by numbers and co
 A lane that diverges or stops early leaves at the end of its epoch, and its neighbours keep their bits.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.measurements import Step, measure
 from mlpexp.kernel.network import Trace, forward
 from mlpexp.kernel.optimizers import column
+from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
 from mlpexp.lane_state import Examples, Lanes, Pause, Plan
 from mlpexp.records import Ending, Piece
@@ -76,7 +78,7 @@ def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluatio
         backward(network, trace, delta, gradient)  # [R, P], of each lane's mean loss
         losses = losses.sum(dim=1) / rows.shape[1]
         mark_diverged(lanes, losses, gradient, step)
-        update = descend(lanes, gradient)
+        update = descend(plan, lanes, gradient, step)
         if step % plan.every == 0:
             record.layers(
                 i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
@@ -118,26 +120,58 @@ def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> 
     lanes.diverged_at = torch.where((lanes.diverged_at < 0) & ~finite, step, lanes.diverged_at)
 
 
-def descend(lanes: Lanes, gradient: Tensor) -> Tensor:
-    """ΔΘ [R, P]: the penalty's gradient is added (where a lane has one), then each rule updates its own lanes."""
-    if any(lanes.l2):
+def descend(plan: Plan, lanes: Lanes, gradient: Tensor, step: int) -> Tensor:
+    """ΔΘ [R, P]: the gradient gains those of the penalties and is clipped, each rule updates its own lanes, W decays."""
+    if any(lanes.l1) or any(lanes.l2):
         gradient = penalised(lanes, gradient)
+    if not all(map(math.isinf, lanes.clip_norm)):
+        gradient = clipped(lanes, gradient)
+    rates = learning_rates(plan, lanes, step)
     updates, start = [], 0
     for rule in lanes.rules:
         end = start + len(rule.learning_rate)
-        updates.append(rule.step(gradient[start:end]))
+        updates.append(rule.step(gradient[start:end], rates[start:end]))
         start = end
-    return torch.cat(updates) if len(updates) > 1 else updates[0]
+    update = torch.cat(updates) if len(updates) > 1 else updates[0]
+    return decayed(lanes, update, rates) if any(lanes.weight_decay) else update
+
+
+def learning_rates(plan: Plan, lanes: Lanes, step: int) -> Tensor:
+    """γ of each lane in this step, [R, 1]."""
+    rates = torch.cat([rule.learning_rate for rule in lanes.rules])
+    if all(schedule == Schedule(schedule.name) and schedule.name == "constant" for schedule in lanes.schedules):
+        return rates
+    updates = plan.epochs * plan.updates_per_epoch(len(lanes.parts["train"]))
+    return rates * column([schedule.at(step, updates) for schedule in lanes.schedules]).to(rates)
 
 
 def penalised(lanes: Lanes, gradient: Tensor) -> Tensor:
-    """g + λW; biases are free. Chosen lane by lane: adding 0 · W would change the sign of zeros."""
+    """g + λ₂W + λ₁ sign(W); biases are free. Chosen lane by lane: adding 0 · W would change the sign of zeros."""
     layout, parameters = lanes.network.layout, lanes.network.parameters
-    gradient, l2 = gradient.clone(), column(lanes.l2).to(gradient)
+    gradient, l1, l2 = gradient.clone(), column(lanes.l1).to(gradient), column(lanes.l2).to(gradient)
     for l in range(layout.depth):
         part, weight = layout.weight(gradient, l), layout.weight(parameters, l)
         part.copy_(torch.where(l2[:, :, None] > 0, part + l2[:, :, None] * weight, part))
+        part.copy_(torch.where(l1[:, :, None] > 0, part + l1[:, :, None] * torch.sign(weight), part))
     return gradient
+
+
+def clipped(lanes: Lanes, gradient: Tensor) -> Tensor:
+    """g · min(1, c/‖g‖) of each lane, its penalty's gradient included (Pascanu et al. 2013; torch's clip_grad_norm_)."""
+    norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True, dtype=torch.float64)
+    limits = column(lanes.clip_norm).to(norms)
+    factor = torch.where(norms > limits, limits / norms, 1.0).to(gradient.dtype)
+    return torch.where(norms > limits, gradient * factor, gradient)
+
+
+def decayed(lanes: Lanes, update: Tensor, rates: Tensor) -> Tensor:
+    """ΔW − γλW: weight decay beside the rule, not through it (Loshchilov & Hutter 2019); biases are free."""
+    layout, parameters = lanes.network.layout, lanes.network.parameters
+    share = (rates * column(lanes.weight_decay).to(rates)).to(update.dtype)[:, :, None]
+    for l in range(layout.depth):
+        part, weight = layout.weight(update, l), layout.weight(parameters, l)
+        part.copy_(torch.where(share > 0, part - share * weight, part))
+    return update
 
 
 class Dropout:

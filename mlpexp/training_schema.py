@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from mlpexp.section import Neutral, Real, Section, Whole
+from mlpexp.section import Neutral, OnlyWith, Real, Section, Whole
 
 
 class Training(Section):
@@ -19,6 +19,20 @@ class Training(Section):
     sampler: Literal["epoch", "fresh", "full"] = "epoch"
     loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
     l2: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="λ of λ/2 Σ‖W_l‖²")
+    l1: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="λ of λ Σ|W_l|")
+    clip_norm: Annotated[Real | None, Neutral(None)] = Field(
+        None, gt=0, description="longest gradient of a network; null: as long as it is"
+    )
+    schedule: Annotated[Literal["constant", "step", "cosine"], Neutral("constant")] = Field(
+        "constant", description="of the learning rate"
+    )
+    warm_up: Annotated[Whole, Neutral(0)] = Field(0, ge=0, description="updates over which the learning rate rises")
+    decay_every: Annotated[Whole | None, Neutral(None), OnlyWith("schedule", "step")] = Field(
+        None, ge=1, description="updates between two steps of schedule=step"
+    )
+    decay_factor: Annotated[Real, Neutral(0.1), OnlyWith("schedule", "step")] = Field(
+        0.1, gt=0, le=1, description="on the learning rate, at each step of schedule=step"
+    )
     dtype: Literal["float32", "float64"] = "float32"
     evaluate_every: Whole = Field(1, ge=1, description="epochs")
     patience: Annotated[Whole | None, Neutral(None)] = Field(None, ge=1, description="evaluations without improvement")
@@ -31,6 +45,13 @@ class Training(Section):
             raise ValueError(
                 f"training.tolerance={self.tolerance:g} matters to early stopping alone, but training.patience "
                 "is null; set it"
+            )
+        if self.schedule == "step" and self.decay_every is None:
+            raise ValueError("training.schedule=step needs training.decay_every, the updates between two steps; set it")
+        if self.schedule != "step" and (self.decay_every is not None or self.decay_factor != 0.1):
+            key = "decay_every" if self.decay_every is not None else "decay_factor"
+            raise ValueError(
+                f"training.{key} belongs to training.schedule=step, but it is {self.schedule}; leave it, or choose step"
             )
         return self
 

@@ -1,6 +1,7 @@
 """Update rules on Θ [R, P], one line an equation; hyperparameters are columns [R, 1], one number a lane.
 
-`step(gradient)` returns the update ΔΘ that is to be added. State and columns of single lanes are kept with `select`.
+`step(gradient, rate)` returns the update ΔΘ that is to be added; `rate` is γ of this step, [R, 1]. State and columns of
+single lanes are kept with `select`. Rprop, which has step sizes instead of a rate, is in rprop.py.
 """
 
 from abc import ABC, abstractmethod
@@ -27,8 +28,8 @@ class Rule(ABC):
         """Set the state for parameters [R, P]."""
 
     @abstractmethod
-    def step(self, gradient: Tensor) -> Tensor:
-        """ΔΘ [R, P] for the gradient of the mean loss, [R, P]."""
+    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
+        """ΔΘ [R, P] for the gradient of the mean loss, [R, P], at learning rates [R, 1]."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Columns and state by name, each with lanes first."""
@@ -42,20 +43,54 @@ class Rule(ABC):
 
 @dataclass
 class GradientDescent(Rule):
-    """M ← βM + g; ΔΘ = −γM. With β = 0 plain gradient descent; as torch.optim.SGD with dampening 0."""
+    """M ← βM + g; ΔΘ = −γM. With β = 0 plain gradient descent; as torch.optim.SGD with dampening 0.
+
+    `nesterov`: ΔΘ = −γ(g + βM), the gradient at the place where M leads (Nesterov 1983, in Sutskever's form of 2013).
+    """
 
     momentum: Tensor
+    nesterov: bool = False
     velocity: Tensor | None = None
 
     def start(self, parameters: Tensor) -> None:
         """M = 0."""
         self.velocity = torch.zeros_like(parameters)
 
-    def step(self, gradient: Tensor) -> Tensor:
-        """−γM."""
+    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
+        """−γM, or −γ(g + βM)."""
         assert self.velocity is not None
-        self.velocity.mul_(self.momentum.to(gradient.dtype)).add_(gradient)
-        return self.velocity * -self.learning_rate.to(gradient.dtype)
+        momentum, factor = self.momentum.to(gradient.dtype), -rate.to(gradient.dtype)
+        self.velocity.mul_(momentum).add_(gradient)
+        return (self.velocity * momentum).add_(gradient).mul_(factor) if self.nesterov else self.velocity * factor
+
+
+@dataclass
+class RMSProp(Rule):
+    """V ← βV + (1−β)g²; ΔΘ = −γ g/(√V + ε). Without ε the lecture's form; where V = 0 the update is 0.
+
+    Tieleman & Hinton 2012; torch.optim.RMSprop has ε = 1e-8. √V is kept instead of V, by a root of squares that is
+    scaled to the larger of its two terms: g² of a gradient of 1e-25 is 0 in float32, and g/√V would be infinite.
+    """
+
+    beta: Tensor
+    epsilon: Tensor
+    root: Tensor | None = None
+
+    def start(self, parameters: Tensor) -> None:
+        """√V = 0."""
+        self.root = torch.zeros_like(parameters)
+
+    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
+        """−γ g over √V with its floor."""
+        assert self.root is not None
+        dtype = gradient.dtype
+        self.root.mul_(self.beta.sqrt().to(dtype))
+        new = gradient.abs().mul_((1 - self.beta).sqrt().to(dtype))
+        larger = torch.where(new > self.root, new, self.root)
+        safe = torch.where(larger > 0, larger, 1.0)
+        self.root.div_(safe).square_().add_(new.div_(safe).square_()).sqrt_().mul_(larger)
+        floor = self.root + self.epsilon.to(dtype)
+        return torch.where(floor > 0, gradient / floor, 0.0).mul_(-rate.to(dtype))
 
 
 @dataclass
@@ -79,7 +114,7 @@ class Adam(Rule):
         self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
         self.power1, self.power2 = torch.ones_like(self.beta1), torch.ones_like(self.beta2)
 
-    def step(self, gradient: Tensor) -> Tensor:
+    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
         """−γ M̂ over the root of V̂ with its floor."""
         assert self.mean is not None
         assert self.square is not None
@@ -92,4 +127,4 @@ class Adam(Rule):
         corrected = self.square * (1 / (1 - self.power2)).to(dtype)
         epsilon = self.epsilon.to(dtype)
         floor = corrected.add_(epsilon).sqrt_() if self.inside else corrected.sqrt_().add_(epsilon)
-        return (self.mean * (-self.learning_rate / (1 - self.power1)).to(dtype)).div_(floor)
+        return (self.mean * (-rate / (1 - self.power1)).to(dtype)).div_(floor)
