@@ -89,7 +89,7 @@ def exact(name: str, z: Tensor) -> tuple[Tensor, Tensor]:
     if name in EXACT:
         numbers = z.double().numpy()
         return torch.from_numpy(EXACT[name][0](numbers)), torch.from_numpy(EXACT[name][1](numbers))
-    leaf = z.double().requires_grad_()
+    leaf = z.double().clone().requires_grad_()
     found = reference.activation(name)(leaf)
     return found.detach(), torch.autograd.grad(found.sum(), leaf)[0]
 
