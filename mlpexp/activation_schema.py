@@ -2,11 +2,11 @@
 
 Flow: section → **activation_schema** → model_schema. Names are read from the folder, without importing torch.
 
-A file of the user's own (any name that ends in .py) is Python code that the user names on his own command line: it
-is run by the check before training, and by every process that trains the run or loads its network, with all rights of
-the user. Its text is taken when the config is composed and kept with the run, so a recorded run needs the file no more (what
-the text imports is not kept); the text's digest stands in the fingerprint, the path does not. A record from someone else
-holds code of someone else.
+A file of the user's own (any name that ends in .py) is Python code that the user names on his own command line.
+It is run by the check before training, and by every process that trains the run or loads its network, with all rights
+of the user. Its text is taken when the config is composed and kept with the run, so a recorded run needs the file no
+more (what the text imports is not kept). The text's digest stands in the fingerprint, the path does not. A record from
+someone else holds code of someone else.
 """
 
 import hashlib

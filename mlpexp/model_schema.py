@@ -58,8 +58,8 @@ class Model(Section):
             value, owner = getattr(self, key), parameter.activation
             if value is not None and owner not in used:
                 raise ValueError(
-                    f"model.{key}={value:g} belongs to {owner}, but model.activation is {', '.join(used)}; leave it null "
-                    f"or choose model.activation={owner}"
+                    f"model.{key}={value:g} belongs to {owner}, but model.activation is {', '.join(used)}; leave it "
+                    f"null or choose model.activation={owner}"
                 )
         sources = self.activation_sources or {}
         for file in used:

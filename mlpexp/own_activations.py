@@ -1,7 +1,7 @@
-"""The check of a user's own activations before anything trains, in a process of its own: there their code runs.
+"""The check of a user's own activations before anything trains, in a process of its own.
 
-Flow: config → **own activations** → planning. `python -m mlpexp.own_activations FILE < text` prints what is wrong with a
-text, as a list in JSON. Nothing here loads torch in the calling process.
+Flow: config → **own activations** → planning. `python -m mlpexp.own_activations FILE < text` prints what is wrong with
+a text, as a list in JSON. Nothing here loads torch in the calling process.
 """
 
 import json
@@ -19,7 +19,7 @@ from mlpexp.numerics import ENVIRONMENT
 if TYPE_CHECKING:
     from torch import Tensor
 
-PATIENCE_SECONDS = 120
+CHECK_SECONDS = 120
 STEP, TOLERANCE = 1e-5, 1e-6
 """Of the central difference with which `derivative` is compared; relative to the larger of 1, |σ| and |σ′|."""
 SAFE = "exp, expm1, log, log1p, tanh, erf, sqrt, clamp, where, abs, sign and + − × ÷"
@@ -38,10 +38,10 @@ def _checked(file: str, source: str) -> tuple[str, ...]:
     command = [sys.executable, "-P", "-m", "mlpexp.own_activations", file]
     try:
         done = subprocess.run(
-            command, input=source.encode(), env=environment, capture_output=True, timeout=PATIENCE_SECONDS
+            command, input=source.encode(), env=environment, capture_output=True, timeout=CHECK_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return (f"its check has not ended after {PATIENCE_SECONDS} seconds",)
+        return (f"its check has not ended after {CHECK_SECONDS} seconds",)
     try:
         return tuple(json.loads(done.stdout.decode().splitlines()[-1]))
     except (ValueError, IndexError):

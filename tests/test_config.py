@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from runs_fixtures import composed
 
+from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.config import Measurements, output_and_loss, validate
 from mlpexp.refusals import ConfigError, redact
 
@@ -66,7 +67,7 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(key: str, v
         (
             "model__activation",
             "tahn",
-            ["model.activation must be one of elu, gelu, identity", "softsign, tanh, or a file", "did you mean tanh?"],
+            [f"model.activation must be one of {', '.join(ACTIVATION_NAMES)}, or a file", "did you mean tanh?"],
         ),
         ("optimizer__name", "adma", ["optimizer.name must be one of", "'adma'", "did you mean adam?"]),
         ("data__name", "digit", ["data.name must be one of", "did you mean digits?"]),

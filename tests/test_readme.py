@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mlpexp.activation_schema import ACTIVATION_NAMES
+from mlpexp.own_activations import check
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -41,6 +44,16 @@ def test_a_python_block_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("finished 0.")
     assert "(35, 8)" in done.stdout
+
+
+def test_the_activation_of_ones_own_in_the_readme_is_taken() -> None:
+    (block,) = blocks("py")
+    assert check("mish.py", block) == []
+
+
+def test_the_readme_lists_every_activation() -> None:
+    table = README.partition("## Activations")[2].partition("```")[0]
+    assert [name for name in ACTIVATION_NAMES if f"`{name}`" not in table] == []
 
 
 def test_the_refusal_in_the_readme_is_what_is_said(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from torch import Tensor
 
 
 def value(z: Tensor, out: Tensor, alpha: float = 1.0) -> Tensor:
-    """By expm1, which keeps its relative precision near zero; what overflows above zero is not chosen."""
-    torch.expm1(z, out=out).mul_(alpha)
-    return torch.where(z > 0, z, out, out=out)
+    """alpha·expm1(min(z, 0)) + max(z, 0), one of which is 0; expm1 keeps its relative precision near zero."""
+    torch.clamp(z, max=0, out=out).expm1_().mul_(alpha)
+    return out.add_(torch.clamp(z, min=0))
 
 
 def derivative(z: Tensor, x: Tensor, out: Tensor, alpha: float = 1.0) -> Tensor:
     """1 above zero, alpha·exp(z) below and at zero; from z, since x + alpha cancels for z ≪ 0."""
-    return torch.exp(z, out=out).mul_(alpha).masked_fill_(z > 0, 1.0)
+    step = torch.clamp(z, min=0).sign_()
+    torch.clamp(z, max=0, out=out).exp_().mul_(alpha)
+    return out.mul_(1 - step).add_(step)

@@ -15,18 +15,22 @@ from torch import Tensor
 
 
 class Tail(NamedTuple):
-    """How Φ(−a) is computed: t = 1/(1 + scale·a), a clamped to `far`, where exp(−a²/2) is 0; P from its constant on."""
+    """How Φ(−a) is computed: t = 1/(1 + scale·a), a clamped to `far`, where exp(−a²/2) is 0; P from its constant on.
+
+    `least` is a number that vanishes beside every z² that matters.
+    """
 
     scale: float
     far: float
+    least: float
     coefficients: tuple[float, ...]
 
 
-SINGLE = Tail(0.35, 15.0, (
+SINGLE = Tail(0.35, 15.0, 1e-37, (
     0.13961864287057624, 0.13991480395037198, 0.11941703607345935, 0.10726277300241639, -0.027482889553070378,
     0.1658018015307221, -0.26171266922639713, 0.14695092217492817, -0.029770438996600576,
 ))  # fmt: skip
-DOUBLE = Tail(0.2, 39.0, (
+DOUBLE = Tail(0.2, 39.0, 1e-300, (
     0.07978845604834749, 0.07978845803889192, 0.07659686267741808, 0.07021478975991453, 0.06101104697394934,
     0.04988362679133056, 0.036965213967867804, 0.02872344467313721, 0.003013773174217238, 0.044346816066072894,
     -0.09030707905843609, 0.1762362100020608, -0.269858234809862, 0.3067960466751892, -0.25798461907059744,
@@ -37,7 +41,7 @@ DOUBLE = Tail(0.2, 39.0, (
 
 def value(z: Tensor, out: Tensor) -> Tensor:
     """max(z, 0) − a·Φ(−a) with a = |z|."""
-    scale, far, coefficients = SINGLE if z.dtype == torch.float32 else DOUBLE
+    scale, far, _, coefficients = SINGLE if z.dtype == torch.float32 else DOUBLE
     torch.abs(z, out=out).clamp_(max=far)
     t = torch.reciprocal((out * scale).add_(1))
     tail = t * coefficients[-1]
@@ -49,10 +53,10 @@ def value(z: Tensor, out: Tensor) -> Tensor:
 
 
 def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
-    """Φ(z) + z·φ(z), with Φ(z) = x/z: 1/2 where z is so small that the quotient is none, 1 where x is z."""
-    far = SINGLE.far if z.dtype == torch.float32 else DOUBLE.far
+    """Φ(z) + z·φ(z), with Φ(z) = x/z: as (xz + least/2)/(z² + least), which is 1/2 at zero and else the quotient."""
+    _, far, least, _ = SINGLE if z.dtype == torch.float32 else DOUBLE
     torch.clamp(z, -far, far, out=out)
-    density = torch.square(out).mul_(-0.5).exp_().mul_((2 * math.pi) ** -0.5)
-    density.mul_(out)
-    torch.div(x, z, out=out).masked_fill_(torch.abs(z) < 1e-30, 0.5).masked_fill_(z > far, 1.0)
-    return out.add_(density)
+    square = torch.square(out)
+    density = (square * -0.5).exp_().mul_((2 * math.pi) ** -0.5).mul_(out)
+    out.mul_(torch.clamp(x, max=far)).add_(least / 2)
+    return out.div_(square.add_(least)).add_(density)

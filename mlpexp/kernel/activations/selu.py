@@ -9,11 +9,13 @@ SCALE = 1.0507009873554804934193349852946
 
 
 def value(z: Tensor, out: Tensor) -> Tensor:
-    """SCALE·z above zero, SCALE·ALPHA·expm1(z) below."""
-    torch.expm1(z, out=out).mul_(ALPHA)
-    return torch.where(z > 0, z, out, out=out).mul_(SCALE)
+    """SCALE·(max(z, 0) + ALPHA·expm1(min(z, 0))), one of which is 0."""
+    torch.clamp(z, max=0, out=out).expm1_().mul_(ALPHA)
+    return out.add_(torch.clamp(z, min=0)).mul_(SCALE)
 
 
 def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     """SCALE above zero, SCALE·ALPHA·exp(z) below and at zero."""
-    return torch.exp(z, out=out).mul_(SCALE * ALPHA).masked_fill_(z > 0, SCALE)
+    step = torch.clamp(z, min=0).sign_()
+    torch.clamp(z, max=0, out=out).exp_().mul_(ALPHA)
+    return out.mul_(1 - step).add_(step).mul_(SCALE)
