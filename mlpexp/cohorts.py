@@ -36,8 +36,9 @@ def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
     Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise, penalties, clipping, the schedule of the learning rate, dropout, early stopping, and which weights are restored. Data, shape, activation, output,
-    loss, batches, length, precision, device and measurements are common.
+    scale, label noise, penalties, clipping, the schedule of the learning rate, dropout, early stopping, and which
+    weights are restored. Data, shape, activation, output, loss, batches, length, precision, device and measurements are
+    common.
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),

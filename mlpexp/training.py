@@ -121,7 +121,7 @@ def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> 
 
 
 def descend(plan: Plan, lanes: Lanes, gradient: Tensor, step: int) -> Tensor:
-    """ΔΘ [R, P]: the gradient gains those of the penalties and is clipped, each rule updates its own lanes, W decays."""
+    """ΔΘ [R, P]: penalties are added to the gradient, it is clipped, each rule updates its own lanes, W decays."""
     if any(lanes.l1) or any(lanes.l2):
         gradient = penalised(lanes, gradient)
     if not all(map(math.isinf, lanes.clip_norm)):
@@ -157,7 +157,7 @@ def penalised(lanes: Lanes, gradient: Tensor) -> Tensor:
 
 
 def clipped(lanes: Lanes, gradient: Tensor) -> Tensor:
-    """g · min(1, c/‖g‖) of each lane, its penalty's gradient included (Pascanu et al. 2013; torch's clip_grad_norm_)."""
+    """g · min(1, c/‖g‖) of each lane, its penalty's gradient included (Pascanu et al. 2013)."""
     norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True, dtype=torch.float64)
     limits = column(lanes.clip_norm).to(norms)
     factor = torch.where(norms > limits, limits / norms, 1.0).to(gradient.dtype)

@@ -196,6 +196,44 @@ def scalar_descent(gradients: Sequence[float], learning_rate: float, momentum: f
     return updates
 
 
+def scalar_nesterov(gradients: Sequence[float], learning_rate: float, momentum: float) -> list[float]:
+    """The updates of one parameter under Nesterov's momentum."""
+    velocity, updates = 0.0, []
+    for g in gradients:
+        velocity = momentum * velocity + g
+        updates.append(-learning_rate * (g + momentum * velocity))
+    return updates
+
+
+def scalar_rmsprop(gradients: Sequence[float], learning_rate: float, beta: float, epsilon: float) -> list[float]:
+    """The updates of one parameter under RMSProp, as the lecture writes it; V = 0 without a floor is no update."""
+    v, updates = 0.0, []
+    for g in gradients:
+        v = beta * v + (1 - beta) * g * g
+        floor = math.sqrt(v) + epsilon
+        updates.append(-learning_rate * g / floor if floor else 0.0)
+    return updates
+
+
+def scalar_rprop(
+    gradients: Sequence[float], first: float, minus: float, plus: float, least: float, most: float, backtracking: bool
+) -> list[float]:
+    """The updates of one parameter under Rprop+ or iRprop−, case by case as the papers list them."""
+    size, last_g, last, updates = first, 0.0, 0.0, []
+    for g in gradients:
+        if g * last_g > 0:
+            size = min(max(size * plus, least), most)
+        elif g * last_g < 0:
+            size = min(max(size * minus, least), most)
+        if g * last_g < 0:
+            update, last_g = (-last if backtracking else 0.0), 0.0
+        else:
+            update, last_g = -math.copysign(size, g) if g else 0.0, g
+        last = update
+        updates.append(update)
+    return updates
+
+
 # --- running the code under test ---
 
 

@@ -251,6 +251,14 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     for key, parameter in PARAMETERS.items():
         model[key] = model[key] if model["activation"] == parameter.activation else None
     model["dropout"] = model["dropout"] if model["depth"] > 1 else 0.0
+    training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
+    training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
+    if own["optimizer"]["name"] == "rprop":
+        training_keys |= {"schedule": "constant", "warm_up": 0, "decay_every": None, "decay_factor": 0.1}
+        bounds = sorted((own["optimizer"]["step_min"], own["optimizer"]["step_max"]))
+        content["optimizer"] = own["optimizer"] | dict(zip(("step_min", "step_max"), bounds, strict=True))
+    if own["optimizer"].get("nesterov"):
+        content["optimizer"] = own["optimizer"] | {"momentum": own["optimizer"]["momentum"] or 0.9}
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
     return {**content, "data": {"name": "digits", "label_noise": noise}}

@@ -17,7 +17,7 @@ from mlpexp.composition import config_folder
 from mlpexp.config import HASHED, SEMANTICS, Config, Seeds, fingerprint, flatten, validate
 from mlpexp.planning import plan
 from mlpexp.refusals import ConfigError
-from mlpexp.section import Filled, Neutral, Section, Unhashed
+from mlpexp.section import Filled, Neutral, OnlyWith, Section, Unhashed
 
 DIGEST = "0" * 64
 
@@ -205,7 +205,7 @@ def test_every_key_that_changes_numbers_changes_the_name(group: str, option: str
     for key, field in leaves(getattr(config, group), f"{group}."):
         if key in (f"{group}.name", "model.activation"):
             continue  # other keys go with another name; they are compared below
-        if any(isinstance(mark, Filled | ParameterOf) for mark in field.metadata):
+        if any(isinstance(mark, Filled | ParameterOf | OnlyWith) for mark in field.metadata):
             continue  # of files and of other activations: tests/test_own_activations.py, tests/test_activations.py
         if any(isinstance(mark, Unhashed) for mark in field.metadata):
             assert name(changed(config, key, field)) == name(config), key

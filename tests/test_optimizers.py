@@ -9,7 +9,9 @@ import reference
 import torch
 from torch import Tensor
 
-from mlpexp.kernel.optimizers import Adam, GradientDescent, Rule, column
+from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
+from mlpexp.kernel.rprop import Rprop
+from mlpexp.kernel.schedules import Schedule
 
 R, P, T = 4, 7, 60
 RATES = [0.1, 1e-3, 2.0, 0.5]
@@ -35,7 +37,28 @@ def adam(inside: bool, lanes: slice = slice(None), epsilon: list[float] = EPSILO
     return Adam(rate, beta1, beta2, floor, inside=inside)
 
 
+FLOORS = [0.0, 1e-8, 1e-3, 0.0]
+STEP_MIN, STEP_MAX = [1e-6, 1e-2, 1e-6, 1e-9], [50.0, 0.5, 1.0, 2.0]
+
+
+def rmsprop(lanes: slice = slice(None)) -> RMSProp:
+    return RMSProp(column(RATES[lanes]), column(BETA2[lanes]), column(FLOORS[lanes]))
+
+
+def rprop(backtracking: bool, lanes: slice = slice(None)) -> Rprop:
+    minus, plus = column([0.5, 0.3, 0.9, 0.5][lanes]), column([1.2, 1.5, 1.1, 1.3][lanes])
+    return Rprop(column(RATES[lanes]), minus, plus, column(STEP_MIN[lanes]), column(STEP_MAX[lanes]), backtracking)
+
+
+def nesterov(lanes: slice = slice(None)) -> GradientDescent:
+    return GradientDescent(column(RATES[lanes]), column(MOMENTA[lanes]), nesterov=True)
+
+
 RULES: dict[str, Callable[..., Rule]] = {
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "rprop minus": lambda lanes=slice(None): rprop(False, lanes),
+    "rprop plus": lambda lanes=slice(None): rprop(True, lanes),
     "gradient_descent": descent,
     "adam outside": lambda lanes=slice(None): adam(False, lanes),
     "adam inside": lambda lanes=slice(None): adam(True, lanes),
@@ -44,7 +67,7 @@ RULES: dict[str, Callable[..., Rule]] = {
 
 def updates(rule: Rule, given: Tensor) -> Tensor:
     rule.start(torch.zeros_like(given[0]))
-    return torch.stack([rule.step(g).clone() for g in given])
+    return torch.stack([rule.step(g, rule.learning_rate).clone() for g in given])
 
 
 def test_every_rule_is_tested_here() -> None:
@@ -158,7 +181,7 @@ def test_lanes_that_are_selected_keep_their_state(name: str) -> None:
     expected = updates(whole, given)[T // 2 :, kept]
     updates(part, given[: T // 2])
     part = part.select(kept)
-    found = torch.stack([part.step(g[kept]).clone() for g in given[T // 2 :]])
+    found = torch.stack([part.step(g[kept], part.learning_rate).clone() for g in given[T // 2 :]])
     assert torch.equal(found, expected)
 
 
@@ -168,8 +191,141 @@ def test_a_step_leaves_the_gradient_alone_and_keeps_no_hold_of_its_update(name: 
     rule.start(torch.zeros(R, P, dtype=torch.float64))
     for g in given[:3]:
         before = g.clone()
-        update: Any = rule.step(g)
+        update: Any = rule.step(g, rule.learning_rate)
         state = {n: v.clone() for n, v in rule.tensors().items()}
         update.fill_(torch.nan)
         assert torch.equal(g, before)
         assert all(torch.equal(v, state[n]) for n, v in rule.tensors().items())
+
+
+# --- each rule as the lecture's equation, one Python number at a time, over 100 steps ---
+
+LONG = torch.cat([gradients(), gradients(1e-3)[:40]])
+
+
+def scalar(name: str, lane: int) -> Callable[[list[float]], list[float]]:
+    """The rule of a lane for one parameter."""
+    rate = RATES[lane]
+    return {
+        "gradient_descent": lambda g: reference.scalar_descent(g, rate, MOMENTA[lane]),
+        "nesterov": lambda g: reference.scalar_nesterov(g, rate, MOMENTA[lane]),
+        "adam outside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], False),
+        "adam inside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], True),
+        "rmsprop": lambda g: reference.scalar_rmsprop(g, rate, BETA2[lane], FLOORS[lane]),
+        "rprop minus": lambda g: scalar_rprop_of(g, lane, False),
+        "rprop plus": lambda g: scalar_rprop_of(g, lane, True),
+    }[name]
+
+
+def scalar_rprop_of(given: list[float], lane: int, backtracking: bool) -> list[float]:
+    rule = rprop(backtracking)
+    etas = float(rule.eta_minus[lane]), float(rule.eta_plus[lane])
+    return reference.scalar_rprop(given, RATES[lane], *etas, STEP_MIN[lane], STEP_MAX[lane], backtracking)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_equals_one_number_at_a_time_over_a_hundred_steps(name: str) -> None:
+    found = updates(RULES[name](), LONG)
+    assert len(found) == 100
+    for lane in range(R):
+        expected = [scalar(name, lane)(LONG[:, lane, p].tolist()) for p in range(P)]
+        torch.testing.assert_close(
+            found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-12, atol=1e-300
+        )
+
+
+@pytest.mark.parametrize("lane", range(R))
+def test_nesterov_rmsprop_and_irprop_minus_are_torchs(lane: int) -> None:
+    given = gradients()
+    momentum = MOMENTA[lane] or 0.3
+    rule = GradientDescent(column(RATES), column([m or 0.3 for m in MOMENTA]), nesterov=True)
+    expected = by_torch(lambda p: torch.optim.SGD(p, RATES[lane], momentum=momentum, nesterov=True), given[:, lane])
+    torch.testing.assert_close(updates(rule, given)[:, lane], expected, rtol=1e-12, atol=0)
+    expected = by_torch(
+        lambda p: torch.optim.RMSprop(p, RATES[lane], alpha=BETA2[lane], eps=FLOORS[lane] or 1e-30), given[:, lane]
+    )
+    torch.testing.assert_close(updates(rmsprop(), given)[:, lane], expected, rtol=1e-11, atol=0)
+    minus = rprop(False)
+    etas = float(minus.eta_minus[lane]), float(minus.eta_plus[lane])
+    expected = by_torch(
+        lambda p: torch.optim.Rprop(p, RATES[lane], etas=etas, step_sizes=(STEP_MIN[lane], STEP_MAX[lane])),
+        given[:, lane],
+    )
+    torch.testing.assert_close(updates(minus, given)[:, lane], expected, rtol=1e-12, atol=0)
+
+
+# --- what the lecture says of them ---
+
+
+def test_rmsprop_with_beta_zero_is_sign_descent() -> None:
+    for dtype in (torch.float32, torch.float64):
+        given = gradients().to(dtype)
+        given[:, :, 0] = 0
+        found = updates(RMSProp(column(RATES), column([0.0] * R), column([0.0] * R)), given)
+        torch.testing.assert_close(found, -column(RATES).to(dtype) * torch.sign(given), rtol=1e-6, atol=0)
+
+
+def test_rmsprops_first_step_is_the_rate_over_the_root_of_one_minus_beta() -> None:
+    found = updates(RMSProp(column(RATES), column([0.99] * R), column([0.0] * R)), gradients()[:1])[0]
+    torch.testing.assert_close(found.abs(), (10 * column(RATES)).expand(R, P), rtol=1e-12, atol=0)
+
+
+def test_adam_is_rmsprop_with_momentum_and_bias_correction() -> None:
+    """M by the momentum's recursion, √V by RMSProp's, both divided by their corrections: Adam's update."""
+    beta1, beta2, given = column(BETA1), column(BETA2), gradients()
+    momentum = GradientDescent(column([1.0] * R), beta1)
+    root = RMSProp(column([1.0] * R), beta2, column([0.0] * R))
+    momentum.start(given[0])
+    root.start(given[0])
+    found = []
+    for t, g in enumerate(given, start=1):
+        velocity = -momentum.step(g, momentum.learning_rate) * (1 - beta1)
+        root.step(g, root.learning_rate)
+        assert root.root is not None
+        corrected = root.root / (1 - beta2**t).sqrt()
+        found.append(-column(RATES) * velocity / (1 - beta1**t) / (corrected + column(EPSILON)))
+    torch.testing.assert_close(torch.stack(found), updates(adam(False), given), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-37, 1e30])
+@pytest.mark.parametrize("flushed", [False, True])
+def test_zero_tiny_and_huge_gradients_give_numbers(name: str, scale: float, flushed: bool) -> None:
+    torch.set_flush_denormal(flushed)
+    for dtype in (torch.float32, torch.float64):
+        given = (torch.sign(gradients()) * scale).to(dtype)
+        given[::3] = 0
+        if scale > 1 and name.startswith("adam") and dtype == torch.float32:
+            continue  # g² is infinite in float32, so the update is 0: torch's Adam does the same
+        assert bool(torch.isfinite(updates(RULES[name](), given)).all())
+
+
+def test_rmsprop_does_not_lose_what_float32_cannot_square() -> None:
+    small, large = (updates(rmsprop(), (gradients() * scale).float()) for scale in (1e-25, 1.0))
+    lanes = [i for i, floor in enumerate(FLOORS) if floor == 0]
+    torch.testing.assert_close(small[:, lanes], large[:, lanes], rtol=1e-5, atol=0)
+
+
+# --- schedules ---
+
+
+@pytest.mark.parametrize("warm_up", [0, 5])
+def test_schedules_are_torchs(warm_up: int) -> None:
+    from torch.optim import lr_scheduler
+
+    updates_in_all = 40
+    weight = torch.zeros(1, requires_grad=True)
+    twins: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+        "constant": lambda o: lr_scheduler.ConstantLR(o, 1.0),
+        "step": lambda o: lr_scheduler.StepLR(o, 7, 0.5),
+        "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, updates_in_all - warm_up),
+    }
+    for name, make in twins.items():
+        optimizer = torch.optim.SGD([weight], 1.0)
+        after = make(optimizer)
+        found = [Schedule(name, warm_up, 7, 0.5).at(t, updates_in_all) for t in range(updates_in_all)]
+        assert found[:warm_up] == pytest.approx([(t + 1) / 5 for t in range(warm_up)])
+        for factor in found[warm_up:]:
+            assert factor == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+            optimizer.step()
+            after.step()

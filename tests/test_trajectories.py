@@ -34,12 +34,24 @@ class Twin:
 
     def optimizer(self) -> torch.optim.Optimizer:
         chosen, groups = self.config.optimizer, self.network.groups(self.config.training.l2)
+        rate = chosen.learning_rate
         if chosen.name == "gradient_descent":
-            return torch.optim.SGD(groups, lr=chosen.learning_rate, momentum=chosen.momentum)
+            return torch.optim.SGD(groups, lr=rate, momentum=chosen.momentum, nesterov=chosen.nesterov)
+        if chosen.name == "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, alpha=chosen.beta, eps=chosen.epsilon)
+        if chosen.name == "rprop":
+            sizes = (chosen.step_min, chosen.step_max)
+            return torch.optim.Rprop(groups, rate, etas=(chosen.eta_minus, chosen.eta_plus), step_sizes=sizes)
+        if chosen.weight_decay:
+            decaying = self.network.groups(chosen.weight_decay)
+            return torch.optim.AdamW(decaying, rate, (chosen.beta1, chosen.beta2), chosen.epsilon)
         return torch.optim.Adam(groups, chosen.learning_rate, (chosen.beta1, chosen.beta2), chosen.epsilon)
 
     def train(self) -> None:
         training, optimizer = self.config.training, self.optimizer()
+        after = None
+        if training.schedule == "step":
+            after = torch.optim.lr_scheduler.StepLR(optimizer, training.decay_every or 1, training.decay_factor)
         seed = self.config.stream_seeds().get("batches", 0)
         for epoch in range(training.epochs):
             batches = epoch_batches(training.sampler, seed, epoch, len(self.examples), training.batch_size)
@@ -47,11 +59,16 @@ class Twin:
                 optimizer.zero_grad()
                 z = self.network(self.examples.features[rows])
                 loss = reference.example_losses(self.loss, self.output, z, self.targets[rows]).mean()
-                loss.backward()
+                weights = [linear.weight for linear in self.network.linears]
+                (loss + training.l1 * torch.stack([w.abs().sum() for w in weights]).sum()).backward()
                 self.losses.append(float(loss.detach()))
-                gradients = [linear.weight.grad for linear in self.network.linears]
-                self.gradient_norms.append([float(g.norm()) for g in gradients if g is not None])
+                gradients = [w.grad - training.l1 * torch.sign(w.detach()) for w in weights if w.grad is not None]
+                self.gradient_norms.append([float(g.norm()) for g in gradients])
+                if training.clip_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
                 optimizer.step()
+                if after is not None:
+                    after.step()
 
 
 def targets_of(examples: Examples, lane: int) -> Tensor:
@@ -108,6 +125,28 @@ def test_adam_outside_follows_torch_adam(activation: str) -> None:
         for rate, epsilon in ((3e-3, 1e-8), (1e-2, 1e-3))
     ]
     check_many_steps(check_against_torch(configs))
+
+
+MORE = {
+    "nesterov": ("optimizer=nesterov", "optimizer.learning_rate=0.03"),
+    "rmsprop": ("optimizer=rmsprop", "optimizer.epsilon=1e-8", "optimizer.learning_rate=3e-3"),
+    "adamw": ("optimizer=adamw", "optimizer.learning_rate=3e-3", "optimizer.weight_decay=0.3"),
+    "rprop": ("optimizer=rprop", "training.sampler=full", "training.epochs=210", "training.evaluate_every=1000"),
+    "single examples": ("optimizer=gradient_descent", "optimizer.learning_rate=0.003", "training.sampler=fresh",
+                        "training.batch_size=1", "training.epochs=1"),
+    "l1": ("optimizer=momentum", "optimizer.learning_rate=0.03", "training.l1=0.001"),
+    "clipping": ("optimizer=gradient_descent", "optimizer.learning_rate=0.3", "training.clip_norm=0.7"),
+    "l1 and clipping": ("optimizer=gradient_descent", "optimizer.learning_rate=0.3", "training.clip_norm=0.7",
+                        "training.l1=0.001"),
+    "schedule": ("optimizer=momentum", "optimizer.learning_rate=0.05", "training.schedule=step",
+                 "training.decay_every=50"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_rules_penalties_clipping_and_schedules_follow_torch(name: str) -> None:
+    model = ("model.activation=tanh", "model.depth=3", "initialisation=lecun")
+    check_many_steps(check_against_torch([composed(*model, *COMMON, *MORE[name], f"seed={i}") for i in (0, 1)]))
 
 
 @pytest.mark.parametrize("sampler", reference.SAMPLERS)

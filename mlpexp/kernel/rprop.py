@@ -15,8 +15,9 @@ from mlpexp.kernel.optimizers import Rule
 class Rprop(Rule):
     """Δ grows by η⁺ where g keeps its sign and shrinks by η⁻ where it changes; ΔΘ = −sign(g) Δ.
 
-    `backtracking`: where the sign has changed the last update is taken back (Rprop⁺, Riedmiller & Braun 1993); else that
-    parameter rests for one step (iRprop⁻, Igel & Hüsken 2000, as torch.optim.Rprop). `learning_rate` is the first Δ.
+    `backtracking`: where the sign has changed the last update is taken back (Rprop⁺, Riedmiller & Braun 1993); else
+    that parameter rests for one step (iRprop⁻, Igel & Hüsken 2000, as torch.optim.Rprop). `learning_rate` is the
+    first Δ.
     """
 
     eta_minus: Tensor
@@ -52,4 +53,4 @@ class Rprop(Rule):
         if self.backtracking:
             update = torch.where(agreement < 0, -self.last, update)
         self.last = update
-        return update
+        return update.clone()

@@ -17,7 +17,7 @@ class Schedule:
     factor: float = 1.0
 
     def at(self, step: int, updates: int) -> float:
-        """The factor on γ in update `step` (from 0) of `updates`. Cosine: Loshchilov & Hutter 2017, without restarts."""
+        """The factor on γ in update `step` (from 0) of `updates`; cosine as Loshchilov & Hutter 2017, one period."""
         if step < self.warm_up:
             return (step + 1) / self.warm_up
         step, updates = step - self.warm_up, updates - self.warm_up
