@@ -12,6 +12,7 @@ import psutil
 
 from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
+from mlpexp.shapes import layout_of
 
 LANES_MAY_DIFFER = {
     "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience", "tolerance", "restore",
@@ -54,15 +55,15 @@ def lane_bytes(config: Config, size: Size) -> int:
     """Memory that one lane takes while it trains: its rows of Θ, its activations, its records of an epoch."""
     model, training = config.model, config.training
     number = _number_bytes(config)
-    units = model.width * (model.depth - 1) + size.outputs
-    widths = [size.inputs, *[model.width] * (model.depth - 1), size.outputs]
-    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    layout = layout_of(model, size.inputs, size.outputs)
+    units, parameters = sum(layout.widths[1:]), layout.size + layout.statistics
     full = training.sampler == "full"
     rows = size.examples if full else training.batch_size
     steps = 1 if full else -(-size.examples // training.batch_size)
     rows_of_theta = 12 * parameters  # Θ, gradient, update, two states, best, and scratch for each
     masks = 3 * units * rows if model.dropout else 0
-    activations = masks + 5 * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
+    kinds = 5 + 3 * (layout.batch_norm is not None) + 2 * layout.skip  # z, outputs, deltas, scratch …
+    activations = masks + kinds * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
     records = steps * (1 + model.depth * len(config.measurements.quantities))
     return number * (rows_of_theta + activations + records) + 24 * size.examples
 
@@ -142,6 +143,5 @@ def _cut(positions: list[int], pieces: int) -> list[list[int]]:
 
 def work(config: Config, size: Size) -> float:
     """Multiplications of a run, about."""
-    widths = [size.inputs, *[config.model.width] * (config.model.depth - 1), size.outputs]
-    products = sum(a * b for a, b in pairwise(widths))
+    products = sum(a * b for a, b in pairwise([size.inputs, *config.model.widths, size.outputs]))
     return float(products) * size.examples * max(config.training.epochs, 1)

@@ -217,13 +217,13 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
 def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
     """What each run folder says beside what training finds."""
     from mlpexp.data import prepare
-    from mlpexp.lanes import layout_of
     from mlpexp.records import metric
+    from mlpexp.shapes import layout_of
 
     parts = prepare(configs[0].data)
     if parts.digest != task.data_digest:
         raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
-    layout = layout_of(configs[0], parts.dataset.inputs, parts.dataset.outputs)
+    layout = layout_of(configs[0].model, parts.dataset.inputs, parts.dataset.outputs)
     output, loss = output_and_loss(configs[0], parts.dataset.task)
     normalisation = {"centre": parts.centre, "scale": parts.scale}
     if parts.fill is not None:
@@ -260,8 +260,6 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
             "fingerprint": fingerprint,
             "config": config.record(),
             "result": result | {"stem": config.stem()},
-            "widths": layout.widths,
-            "bias": layout.bias,
             "normalisation": normalisation,
             "environment": environment(),
             "evaluations": evaluations,

@@ -80,7 +80,7 @@ class Lanes:
     patience: list[int | None]
     tolerance: list[float]
     restore: list[str]
-    best: Tensor  # [R, P], the parameters with the lowest validation loss so far
+    best: Tensor  # [R, P + S], the rows of the network with the lowest validation loss so far
     best_loss: Tensor  # [R]
     best_step: Tensor  # [R]
     reference: Tensor  # [R], the validation loss that an improvement is measured from

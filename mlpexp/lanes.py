@@ -17,28 +17,29 @@ from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
-from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.network import Network
+from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
 from mlpexp.kernel.own_activation import own_activation
 from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
+from mlpexp.shapes import layout_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def layout_of(config: Config, inputs: int, outputs: int) -> Layout:
-    """The shape of a config's network on data with so many inputs and outputs."""
-    model = config.model
-    return Layout((inputs, *[model.width] * (model.depth - 1), outputs), model.bias)
 
 
 def activation_of(model: Model, name: str) -> Activation:
     """One of the model's activations, with its parameters; a file of the user's own from the text kept with the run."""
     sources = model.activation_sources or {}
     return own_activation(sources[name], name) if name in sources else activation(name, **model.parameters_of(name))
+
+
+def activations_of(model: Model) -> list[Activation]:
+    """σ of each hidden layer."""
+    known = {name: activation_of(model, name) for name in model.activation_names()}
+    return [known[name] for name in model.activations]
 
 
 def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
@@ -71,10 +72,11 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     """The lanes of these configs, in their order: networks, rules and examples."""
     first = configs[0]
     dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
-    layout = layout_of(first, parts.dataset.inputs, parts.dataset.outputs)
+    layout = layout_of(first.model, parts.dataset.inputs, parts.dataset.outputs)
     seeds = [config.stream_seeds() for config in configs]
     schemes = [_scheme(config) for config in configs]
-    parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype).to(device)
+    parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
+    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters).to(device))
     rules = [
         _rule([configs[i] for i in lanes], device)
         for _, group in groupby(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
@@ -82,13 +84,13 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     ]
     start = 0
     for rule in rules:
-        rule.start(parameters[start : start + len(rule.learning_rate)])
+        rule.start(network.parameters[start : start + len(rule.learning_rate)])
         start += len(rule.learning_rate)
     infinite = torch.full((len(configs),), torch.inf, dtype=torch.float64, device=device)
     zero = torch.zeros(len(configs), dtype=torch.int64, device=device)
     return Lanes(
         numbers=numbers,
-        network=Network(layout, activation_of(first.model, first.model.activation), parameters),
+        network=network,
         rules=rules,
         parts={
             name: _examples(part, name, configs, parts, dtype, device)
@@ -105,7 +107,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         patience=[config.training.patience for config in configs],
         tolerance=[config.training.tolerance for config in configs],
         restore=[config.training.restore for config in configs],
-        best=parameters.clone(),
+        best=network.rows.clone(),
         best_loss=infinite,
         best_step=zero,
         reference=infinite.clone(),

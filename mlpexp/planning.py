@@ -187,6 +187,15 @@ def check(config: Config, data: DataFacts) -> list[str]:
         lines.append(f"model.output=softmax needs several outputs, {name} has one; choose sigmoid or identity")
     elif output == "softmax" and data.task == "regression":
         lines.append(f"model.output=softmax makes probabilities, but {name} is a regression; choose identity")
+    last = data.size.examples if training.sampler == "full" else training.batch_size
+    if training.sampler == "epoch" and data.size.examples % training.batch_size == 1:
+        last = 1
+    if config.model.batch_norm is not None and last == 1:
+        lines.append(
+            f"model.batch_norm={config.model.batch_norm} needs two examples in every batch, but "
+            f"training.batch_size={training.batch_size} leaves a batch of one of the {data.size.examples} training "
+            f"examples of {name}; choose another training.batch_size"
+        )
     if config.data.label_noise and data.task == "regression":
         lines.append(f"data.label_noise flips classes, but {name} is a regression; leave it at 0")
     return lines

@@ -16,10 +16,10 @@ class ConfigError(ValueError):
 
     >>> from mlpexp import ConfigError, compose
     >>> try:
-    ...     compose(["model.depth=0", "optimizer=adm"])
+    ...     compose(["model.depth=0", "executor=seriel"])
     ... except ConfigError as error:
     ...     print(error)
-    optimizer must be one of adam, gradient_descent, momentum; got 'adm'; did you mean adam?
+    executor must be one of local, serial; got 'seriel'; did you mean serial?
     """
 
     def __init__(self, mistakes: Sequence[str]) -> None:

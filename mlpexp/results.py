@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpexp import yaml_text
-from mlpexp.activation_schema import label
+from mlpexp.activation_schema import label, names_in
 from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
@@ -179,9 +180,11 @@ class Result:
     def condition(self) -> str:
         """The name without its seed."""
         config, model = self.config, self.config.model
-        activation = label(model.activation, model.activation_sources)
-        shape = [activation, f"d{model.depth}", f"w{model.width}"] if model.depth > 1 else ["linear", "d1"]
-        return "-".join([*shape, config.initialisation.name, config.optimizer.name])
+        activation = "+".join(label(name, model.activation_sources) for name, _ in groupby(names_in(model.activation)))
+        width = "w" + "-".join(str(units) for units, _ in groupby(model.widths))
+        shape = [activation, f"d{model.depth}", width] if model.depth > 1 else ["linear", "d1"]
+        extras = [f"bn_{model.batch_norm}"] * (model.batch_norm is not None) + ["skip"] * model.skip
+        return "-".join([*shape, *extras, config.initialisation.name, config.optimizer.name])
 
     @cached_property
     def record(self) -> Record:

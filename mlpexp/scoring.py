@@ -46,7 +46,7 @@ def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Ten
     if loss is None:
         return torch.zeros_like(lanes.best_step, dtype=torch.bool)
     better = loss < lanes.best_loss  # false for NaN
-    lanes.best = torch.where(better[:, None], lanes.network.parameters, lanes.best)
+    lanes.best = torch.where(better[:, None], lanes.network.rows, lanes.best)
     lanes.best_loss = torch.where(better, loss, lanes.best_loss)
     lanes.best_step = torch.where(better, step, lanes.best_step)
     improved = loss < lanes.reference - loss.new_tensor(lanes.tolerance)
@@ -58,12 +58,12 @@ def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Ten
 
 def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
     """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
-    final = lanes.network.parameters
+    final = lanes.network.rows
     unjudged = torch.isinf(lanes.best_loss)  # no validation part: the last weights are the best that is known
     best = torch.where(unjudged[:, None], final, lanes.best)
     best_step = torch.where(unjudged, step, lanes.best_step)
     restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
-    network = Network(lanes.network.layout, lanes.network.activation, torch.where(restored, best, final))
+    network = Network(lanes.network.layout, lanes.network.activations, torch.where(restored, best, final))
     scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
     for i, number in enumerate(lanes.numbers):
         diverged_at = int(lanes.diverged_at[i])

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.measurements import Step, measure
-from mlpexp.kernel.network import Trace, forward
+from mlpexp.kernel.network import Trace, forward, remember_statistics
 from mlpexp.kernel.optimizers import column
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
@@ -84,7 +84,9 @@ def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluatio
                 i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
             )
         record.losses[i] = losses
-        network.parameters += torch.where(lanes.diverged_at[:, None] < 0, update, 0.0)
+        alive = lanes.diverged_at < 0
+        network.parameters += torch.where(alive[:, None], update, 0.0)
+        remember_statistics(network, trace, alive)
     return record.piece(first_step, evaluation)
 
 

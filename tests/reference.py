@@ -138,39 +138,66 @@ def pack(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
 
 
 class Perceptron(nn.Module):
-    """The network as one would write it in torch, with the initial weights of one row of Θ."""
+    """The network as one would write it in torch, with the numbers of one row [P + S].
 
-    def __init__(self, layout: Layout, row: Tensor, sigma: Callable[[Tensor], Tensor]) -> None:
+    `sigmas` has one of each hidden layer; `z` keeps each layer's z_l of the last forward pass, `x` each X_{l+1}.
+    """
+
+    def __init__(self, layout: Layout, row: Tensor, sigmas: Sequence[Callable[[Tensor], Tensor]]) -> None:
         super().__init__()
-        weights, biases = unpack(layout, row)
-        self.sigma = sigma
-        self.linears = [nn.Linear(w.shape[0], w.shape[1], bias=layout.bias, dtype=row.dtype) for w in weights]
+        self.layout, self.sigmas = layout, sigmas
+        pairs = itertools.pairwise(layout.widths)
+        self.linears = [nn.Linear(k_in, k_out, bias=layout.bias, dtype=row.dtype) for k_in, k_out in pairs]
         self.layers = nn.ModuleList(self.linears)
-        with torch.no_grad():
-            for linear, weight in zip(self.linears, weights, strict=True):
-                linear.weight.copy_(weight.T)
-            for linear, bias in zip(self.linears, biases, strict=layout.bias):
-                linear.bias.copy_(bias)
+        norm = layout.batch_norm
+        widths = layout.widths[1:-1] if norm else ()
+        self.batch_norms = [
+            nn.BatchNorm1d(k, norm.epsilon, norm.momentum, norm.affine, dtype=row.dtype) for k in widths if norm
+        ]
+        self.norms = nn.ModuleList(self.batch_norms)
+        state = self.state_dict()
+        for name, start, shape in layout.named():
+            part = row[start : start + math.prod(shape)].view(shape)
+            state[name].copy_(part.T if len(shape) == 2 else part)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         """z_L."""
-        for linear in self.linears[:-1]:
-            x = self.sigma(linear(x))
+        norm, self.z, self.x = self.layout.batch_norm, list[Tensor](), list[Tensor]()
+        for l, (linear, sigma) in enumerate(zip(self.linears[:-1], self.sigmas, strict=False)):
+            z = linear(x)
+            self.z.append(z)
+            f = sigma(self.batch_norms[l](z) if norm and norm.placement == "before" else z)
+            f = self.batch_norms[l](f) if norm and norm.placement == "after" else f
+            skips = self.layout.skip and l > 0 and f.shape == x.shape
+            f = f * masks[l] if masks else f
+            x = f + x if skips else f
+            self.x.append(x)
         last: Tensor = self.linears[-1](x)
+        self.z.append(last)
         return last
 
-    def biases(self) -> list[nn.Parameter]:
-        """b_l of each layer, if there are any."""
-        return [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
+    def free(self) -> list[nn.Parameter]:
+        """What no penalty touches: b_l of each layer, γ and β of each norm."""
+        weights = {id(linear.weight) for linear in self.linears}
+        return [parameter for parameter in self.parameters() if id(parameter) not in weights]
+
+    def gradients(self) -> dict[str, Tensor]:
+        """What autograd left behind, under torch's names, W_l as ours [k_in, k_out]."""
+        found = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+        return {name: gradient.T if gradient.ndim == 2 else gradient for name, gradient in found.items()}
 
     def row(self) -> Tensor:
-        """Θ as it is now."""
-        return pack([linear.weight.detach().T for linear in self.linears], [bias.detach() for bias in self.biases()])
+        """Θ, and running statistics behind it, as they are now."""
+        state = self.state_dict()
+        row = torch.full((self.layout.size + self.layout.statistics,), torch.nan, dtype=torch.float64)
+        for name, start, shape in self.layout.named():
+            row[start : start + math.prod(shape)] = (state[name].T if len(shape) == 2 else state[name]).reshape(-1)
+        return row
 
     def groups(self, l2: float) -> list[dict[str, Any]]:
         """Parameter groups for torch.optim: weights decay, biases are free."""
         weights = [linear.weight for linear in self.linears]
-        return [{"params": weights, "weight_decay": l2}, {"params": self.biases(), "weight_decay": 0.0}]
+        return [{"params": weights, "weight_decay": l2}, {"params": self.free(), "weight_decay": 0.0}]
 
 
 def scalar_adam(
@@ -222,9 +249,10 @@ def scalar_rprop(
     size, last_g, last, updates = first, 0.0, 0.0, []
     for g in gradients:
         if g * last_g > 0:
-            size = min(max(size * plus, least), most)
+            size *= plus
         elif g * last_g < 0:
-            size = min(max(size * minus, least), most)
+            size *= minus
+        size = min(max(size, least), most)
         if g * last_g < 0:
             update, last_g = (-last if backtracking else 0.0), 0.0
         else:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -49,11 +50,11 @@ Choice: TypeAlias = tuple[str, type[Section], str, Any]
 
 CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "depth": [1, 2, 3, 4, 6],
-    "activation": list(ACTIVATION_NAMES),
+    "activation": [*ACTIVATION_NAMES, "mixed"],
     "activation_sources": [None],
     "slope": [None, -1.0, 0.5],
     "intercept": [None, 0.0, 0.3],
-    "width": [1, 2, 5, 16, 33, 64],
+    "width": [1, 2, 5, 16, 33, 64, "mixed"],
     "epochs": [0, 1, 2, 3],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
@@ -61,6 +62,10 @@ CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "learning_rate": [1e-3, 0.1, 0.1, 50.0, 1e30],  # the last two diverge
     "dtype": ["float32", "float32", "float64"],
 }
+
+
+MIXED: dict[str, list[Any]] = {"activation": ["tanh", "relu", "gelu"], "width": [7, 16, 16, 2]}
+"""What "mixed" stands for: these, one a hidden layer, over and over."""
 
 
 def values_of(name: str, field: FieldInfo) -> list[Any]:
@@ -111,13 +116,21 @@ SECTIONS: dict[str, list[type[Section]]] = {
 }
 """Group → its sections: one each for model and training, one for every kind of initialisation and optimizer."""
 
+
+def words_of(key: str, annotation: Any) -> list[Any]:
+    """The words among which a key lets one choose."""
+    if key == "activation":
+        return list(ACTIVATION_NAMES)
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+
+
 CHOICES = [
     (group, kind, key, value)
     for group, kinds in SECTIONS.items()
     for kind in kinds
     for key, field in kind.model_fields.items()
-    if get_origin(field.annotation) is Literal or key == "activation"
-    for value in (ACTIVATION_NAMES if key == "activation" else get_args(field.annotation))
+    for value in words_of(key, field.annotation)
 ]
 """Every word that can be chosen: each activation, sampler, loss, output, initialisation, optimizer and variant."""
 
@@ -134,7 +147,8 @@ def differing_keys(section: type[Section], group: str) -> set[str]:
     for key, field in section.model_fields.items():
         keys = set()
         for value in dict.fromkeys(values_of(key, field)):
-            value = 5 if value == "n" else value
+            value = 5 if value in ("n", "mixed") and key != "activation" else value
+            value = "tanh" if value == "mixed" else value
             keys.add(
                 cohort_key(plain.model_copy(update={group: getattr(plain, group).model_copy(update={key: value})}))
             )
@@ -248,12 +262,24 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     model, training_keys = content["model"], content["training"]
     if choice is not None and choice[0] in DIFFERING:
         content[choice[0]][choice[2]] = choice[3]
+    if model["batch_norm"] and choice is not None and choice[2] == "batch_norm":
+        model["depth"] = max(model["depth"], 2)
+    hidden = model["depth"] - 1
+    for key, values in MIXED.items():
+        if model[key] == "mixed":
+            model[key] = [values[i % len(values)] for i in range(hidden)]
     for key, parameter in PARAMETERS.items():
         model[key] = model[key] if model["activation"] == parameter.activation else None
-    model["dropout"] = model["dropout"] if model["depth"] > 1 else 0.0
+    model |= {} if hidden else {"dropout": 0.0, "batch_norm": None}
+    widths = model["width"] if isinstance(model["width"], list) else [model["width"]] * hidden
+    model["skip"] = model["skip"] and any(a == b for a, b in itertools.pairwise(widths))
+    if model["batch_norm"] is None:
+        model |= {key: field.default for key, field in Model.model_fields.items() if key.startswith("batch_norm_")}
     training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
     training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
-    if own["optimizer"]["name"] == "rprop":
+    if own["optimizer"]["name"] == "rprop" and choice is not None and choice[2] == "schedule":
+        content["optimizer"] = {"name": "gradient_descent"}
+    elif own["optimizer"]["name"] == "rprop":
         training_keys |= {"schedule": "constant", "warm_up": 0, "decay_every": None, "decay_factor": 0.1}
         bounds = sorted((own["optimizer"]["step_min"], own["optimizer"]["step_max"]))
         content["optimizer"] = own["optimizer"] | dict(zip(("step_min", "step_max"), bounds, strict=True))
@@ -261,6 +287,9 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
         content["optimizer"] = own["optimizer"] | {"momentum": own["optimizer"]["momentum"] or 0.9}
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
+    if model["batch_norm"]:  # takes no batch of one
+        sizes = [size for size in range(max(2, training_keys["batch_size"]), n + 1) if n % size != 1]
+        training_keys["batch_size"] = sizes[0]
     return {**content, "data": {"name": "digits", "label_noise": noise}}
 
 
@@ -294,7 +323,7 @@ def test_the_fuzz_meets_every_ending() -> None:
         found = cohort.train(list(range(len(cohort.configs))))
         return {history.ending.status for history in found.values()} == {"finished", "diverged", "stopped_early"}
 
-    find(cohorts(), has_all, settings=SEARCH)
+    find(cohorts(("training", Training, "patience", 1)), has_all, settings=SEARCH)
 
 
 def test_a_key_that_nobody_can_choose_is_no_silent_gap() -> None:
@@ -568,7 +597,7 @@ def test_an_epoch_of_updates_never_waits_for_the_device(cohort: Cohort) -> None:
     with mock.patch.object(lanes_module, "prepare", return_value=cohort.parts):
         plan, lanes = lanes_module.build(cohort.configs)
     with NoWaiting():
-        training.train_epoch(plan, lanes, 0, 0, {})
+        training.train_epoch(replace(plan, epochs=max(plan.epochs, 1)), lanes, 0, 0, {})
 
 
 @pytest.mark.parametrize("wait", [lambda x: x.sum().item(), lambda x: bool((x > 0).all()), lambda x: x[x > 0]])

@@ -36,7 +36,7 @@ def test_help_names_every_command() -> None:
 def test_trains_help_lists_groups_and_keys(tmp_path: Path) -> None:
     done = command("train", "--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "== optimizer=adam ==   of adam, gradient_descent, momentum" in done.stdout
+    assert "== optimizer=adam ==   of adam, adamw, gradient_descent, momentum" in done.stdout
     assert re.search(r"^ +activation: relu", done.stdout, re.MULTILINE)
 
 

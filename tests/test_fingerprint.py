@@ -37,8 +37,14 @@ RICH = (
 """A point at which every key has an effect."""
 
 
-GIVEN = {"idx": ["data.path=x"], "table": ["data.path=x", "data.target=y", "data.separator=semicolon"]}
-"""What an option cannot do without."""
+GIVEN = {
+    "idx": ["data.path=x"],
+    "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
+    "gradient_descent": ["optimizer.momentum=0.5"],
+}
+"""What an option, or a key of it, cannot do without."""
+BELONGING = {"training": ("training.schedule=step", "training.decay_every=5"), "model": ("model.batch_norm=after",)}
+"""What switches on the keys that belong to another key's value."""
 
 
 def name(config: Config, digest: str = DIGEST) -> str:
@@ -206,13 +212,33 @@ def test_every_key_that_changes_numbers_changes_the_name(group: str, option: str
         if key in (f"{group}.name", "model.activation"):
             continue  # other keys go with another name; they are compared below
         if any(isinstance(mark, Filled | ParameterOf | OnlyWith) for mark in field.metadata):
-            continue  # of files and of other activations: tests/test_own_activations.py, tests/test_activations.py
+            continue  # below, and in tests/test_own_activations.py, tests/test_activations.py
         if any(isinstance(mark, Unhashed) for mark in field.metadata):
             assert name(changed(config, key, field)) == name(config), key
             continue
         found = name(changed(config, key, field))
         assert found not in seen, f"{key} and {seen[found]} give the same name"
         seen[found] = key
+
+
+@pytest.mark.parametrize("group", BELONGING)
+def test_a_key_that_belongs_to_another_changes_the_name_beside_it(group: str) -> None:
+    config = compose(*BELONGING[group])
+    belonging = [
+        (key, field)
+        for key, field in leaves(getattr(config, group), f"{group}.")
+        if any(isinstance(mark, OnlyWith) for mark in field.metadata)
+    ]
+    names = {key: name(changed(config, key, field)) for key, field in belonging}
+    assert belonging
+    assert len({*names.values(), name(config)}) == len(belonging) + 1
+
+
+def test_a_list_of_equals_is_what_it_lists() -> None:
+    """Another spelling may be another run, but never the same name for another network."""
+    names = [name(compose(key)) for key in ("model.width=[64,64,32]", "model.width=[64,32,64]", "model.width=32")]
+    names += [name(compose(key)) for key in ("model.activation=[relu,tanh,relu]", "model.activation=[tanh,relu,relu]")]
+    assert len({*names, name(compose())}) == 6
 
 
 def test_every_option_has_a_name_of_its_own() -> None:

@@ -41,7 +41,7 @@ def step_of(
     parameters = torch.randn(R, layout.size, generator=generator, dtype=torch.float64).to(dtype)
     inputs = torch.randn(R, B, layout.widths[0], generator=generator, dtype=torch.float64).to(dtype)
     targets = torch.randn(R, B, layout.widths[-1], generator=generator, dtype=torch.float64).to(dtype)
-    network = Network(layout, ACTIVATIONS[activation], parameters)
+    network = Network(layout, [ACTIVATIONS[activation]] * (layout.depth - 1), parameters)
     trace = Trace(network, B)
     _, delta = LOSSES["mse"](forward(network, inputs, trace), targets, "identity")
     gradient = backward(network, trace, delta * scale, torch.empty_like(parameters))
@@ -150,7 +150,7 @@ def test_one_lane_reads_the_same_alone() -> None:
     together = measure(list(QUANTITIES), step)
     for lane in range(R):
         own = slice(lane, lane + 1)
-        network = Network(layout, ACTIVATIONS["relu"], step.parameters[own])
+        network = Network(layout, [ACTIVATIONS["relu"]] * 3, step.parameters[own])
         trace = Trace(network, B)
         for name, blocks in trace.blocks.items():
             for block, source in zip(blocks, step.trace.blocks[name], strict=True):

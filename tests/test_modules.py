@@ -39,6 +39,10 @@ POINTS = (
     ("model.output=sigmoid", "training.loss=mse"),
     ("data=breast_cancer",),
     ("model.dropout=0.5", "data.label_noise=0.2"),
+    ("model.batch_norm=after",),
+    ("model.batch_norm=before", "model.batch_norm_affine=false", "model.depth=3"),
+    ("model.skip=true", "model.batch_norm=after", "model.depth=4", "model.activation=[tanh,relu,gelu]"),
+    ("model.depth=3", "model.width=[16,4]"),
 )
 
 

@@ -32,7 +32,13 @@ def longer(outputs: Path, epochs: int, *overrides: str) -> list[Result]:
 
 
 @pytest.mark.parametrize(
-    "common", [(), ("training.sampler=fresh", "measurements.every=5"), ("training.evaluate_every=2",)]
+    "common",
+    [
+        (),
+        ("training.sampler=fresh", "measurements.every=5"),
+        ("training.evaluate_every=2",),
+        ("model.batch_norm=after", "model.depth=3", "model.skip=true", "training.batch_size=60"),
+    ],
 )
 def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, common: tuple[str, ...]) -> None:
     short = longer(tmp_path / "two", 2, *common)

@@ -354,7 +354,7 @@ def test_batch_losses_are_means_over_their_own_examples() -> None:
     """The short last batch is divided by its own length."""
     plan, lanes = build([wine("training.epochs=1", "training.dtype=float64", "optimizer.learning_rate=1e-30")])
     examples, network = lanes.parts["train"], lanes.network
-    still = Network(network.layout, network.activation, network.parameters.clone())
+    still = Network(network.layout, network.activations, network.rows.clone())
     z = torch.cat([z.clone() for _, z in predict(still, examples.features, 256)], dim=1)[:, : len(examples)]
     losses = LOSSES[plan.loss](z, examples.targets(torch.arange(len(examples))[None]), plan.output)[0][0]
     (history,) = reference.histories(plan, lanes).values()

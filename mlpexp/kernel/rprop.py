@@ -45,9 +45,7 @@ class Rprop(Rule):
         grown = torch.where(agreement > 0, self.steps * self.eta_plus.to(dtype), self.steps)
         changed = torch.where(agreement < 0, self.steps * self.eta_minus.to(dtype), grown)
         low, high = self.step_min.to(dtype), self.step_max.to(dtype)
-        moved = agreement != 0  # the first step may lie outside the bounds, as in torch
-        changed = torch.where(moved & (changed > high), high, changed)
-        self.steps = torch.where(moved & (changed < low), low, changed)
+        self.steps = torch.where(changed > high, high, torch.where(changed < low, low, changed))
         self.signs = torch.where(agreement < 0, 0.0, signs)
         update = -self.signs * self.steps
         if self.backtracking:
