@@ -95,7 +95,7 @@ def under_current(currents: Floats, duration: float) -> tuple[Floats, Floats]:
     return times, integrate(start, currents, times, rtol=1e-5, method="RK45")[0]
 
 
-def firing_rates(currents: Floats, duration: float = 300.0, settled: float = 100.0) -> Floats:
+def firing_rates(currents: Floats, duration: float = 200.0, settled: float = 80.0) -> Floats:
     """Spikes per second under each current, [N], from the intervals after `settled` ms; 0 where it has fallen silent.
 
     An axon counts as silent if it has no two spikes after `settled`, or misses two of its own intervals at the end.

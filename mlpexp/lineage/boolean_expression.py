@@ -9,10 +9,16 @@ Python's own parser reads them, so they bind as in Python: `^` (or the word `xor
 import ast
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlpexp.refusals import ConfigError
+
+Bits = NDArray[np.bool_]
 
 ALLOWED = "allowed are names, not, and, or, xor (or ^), True, False and parentheses"
 DEEPEST = 200  # levels of nesting; far below where Python itself gives up
@@ -65,6 +71,21 @@ def parse(text: str) -> Expression:
     if output in inputs:
         raise ConfigError([f"{output} stands on both sides of =; these nets have no circles: name the output otherwise"])
     return Expression(output or ("y" if "y" not in inputs else "output"), tree, inputs)
+
+
+def truth(node: Node, values: Mapping[str, Bits]) -> Bits:
+    """What a part of the tree is by the laws of logic, for columns of input values."""
+    parts = [truth(part, values) for part in node.parts]
+    match node.kind:
+        case "input":
+            return values[node.name]
+        case "constant":
+            return np.full_like(next(iter(values.values()), np.zeros(1, dtype=bool)), node.value)
+        case "not":
+            return ~parts[0]
+        case kind:
+            found: Bits = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}[kind].reduce(parts)
+            return found
 
 
 class Reader:

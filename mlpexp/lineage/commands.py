@@ -89,7 +89,7 @@ def parser_of(chapter: str) -> Parser:
     elif chapter == "mcculloch_pitts":
         add("expression", nargs="+", help="such as 'y = not x1 or (x2 and x3)'; not, and, or, xor (^), True, False")
     elif chapter == "perceptron":
-        add("--examples", type=whole(2, 10_000), default=100, help="points of the plane (100)")
+        add("--examples", type=whole(2, 1000), default=100, help="points of the plane (100)")
         add("--gap", type=number(0.001, 0.5), default=0.05, help="least distance to the line that tells them apart")
         add("--seed", type=whole(0, 2**32 - 1), default=0)
     elif chapter == "logistic_regression":

@@ -15,7 +15,7 @@ from mlpexp.config import Tracking, digest
 from mlpexp.figures import Figure, pdf, png
 from mlpexp.journal import write_atomically
 from mlpexp.numerics import commit
-from mlpexp.projection import Point, Projection
+from mlpexp.projection import PARAMETER_CHARACTERS, Point, Projection
 
 EXPERIMENT = "lineage"
 
@@ -78,7 +78,7 @@ def project(finding: Finding, began: float) -> Projection:
         start=start,
         end=end,
         tags=tags,
-        params={key: str(value) for key, value in finding.params.items()},
+        params={key: str(value)[:PARAMETER_CHARACTERS] for key, value in finding.params.items()},
         points=[Point(name, value, end, 0) for name, value in _finite(finding.metrics).items()],
         dataset={},
     )

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mlpexp.lineage.boolean_expression import Expression, Node
+from mlpexp.lineage.boolean_expression import Bits, Expression, Node
 from mlpexp.refusals import ConfigError
 
-Bits = NDArray[np.bool_]
 MOST_INPUTS = 16  # 65536 rows of a truth table
 
 
@@ -29,7 +28,7 @@ class Unit:
     weights: tuple[tuple[int, int], ...]
     threshold: int
     says: str = field(compare=False)
-    """What it computes, for people: AND, OR, NOT, ≥ 2."""
+    """What it computes, for people: AND, OR, NOT, 2 of 3."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,9 @@ class Builder:
 
     def parity(self, signals: list[Signal]) -> Signal:
         """Whether an odd number of signals is on: units for ≥ 1, ≥ 2, …, of which the odd ones excite."""
-        counts = [self.unit(signals, least, f"≥ {least}") for least in range(1, len(signals) + 1)]
+        most = len(signals)
+        says = ["OR", *(f"{least} of {most}" for least in range(2, most)), "AND"]
+        counts = [self.unit(signals, least, word) for least, word in enumerate(says, start=1)]
         weights = [(count.source, 1 if least % 2 else -1) for least, count in enumerate(counts, start=1)]
         return self.add(weights, 1, "XOR")
 
@@ -160,18 +161,15 @@ class Builder:
         return Signal(len(self.inputs) + self.units.index(unit))
 
     def finish(self, result: Signal) -> None:
-        """Make the last unit say the result: turn it round if nobody else listens, else add one that does."""
-        first = len(self.inputs)
-        if result.source == first + len(self.units) - 1 and not result.negated:
-            return
-        if result.source == first + len(self.units) - 1:
+        """Make the last unit say the result: turn it round where it says the opposite, else add one that listens."""
+        is_last = result.source >= len(self.inputs) and result.source == len(self.inputs) + len(self.units) - 1
+        if is_last and result.negated:
             last = self.units.pop()  # ¬(Σ w x ≥ θ) is Σ −w x ≥ 1 − θ, in whole numbers
             turned = tuple((source, -weight) for source, weight in last.weights)
             self.units.append(Unit(turned, 1 - last.threshold, f"not {last.says}"))
-            return
-        self.units.append(
-            Unit(((result.source, -1 if result.negated else 1),), 0 if result.negated else 1, "NOT" if result.negated else "same")
-        )
+        elif not is_last:
+            weight, threshold, says = (-1, 0, "NOT") if result.negated else (1, 1, "the same")
+            self.units.append(Unit(((result.source, weight),), threshold, says))
 
 
 def flat(node: Node, kind: str) -> list[Node]:

@@ -71,6 +71,14 @@ def accuracy(weights: Floats, inputs: Floats, labels: NDArray[np.int64]) -> floa
     return float((labels * (with_bias(inputs) @ weights) > 0).mean())
 
 
+def best_accuracy(inputs: Floats, labels: NDArray[np.int64]) -> float:
+    """The largest share of a few examples that any single unit gets right: all 2ⁿ ways to be wrong are tried."""
+    n = len(labels)
+    wrongs = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(bool)
+    possible = [w.mean() for w in wrongs if widest_margin(inputs, np.where(w, -labels, labels))[0] > 0]
+    return 1.0 - float(min(possible))
+
+
 def widest_margin(inputs: Floats, labels: NDArray[np.int64]) -> tuple[float, Floats]:
     """γ = max over ‖w‖ = 1 of min y w·x, bias included, and that w [q + 1]; (0, 0) where no w separates.
 
@@ -98,7 +106,7 @@ def novikoff_bound(inputs: Floats, labels: NDArray[np.int64]) -> float:
     return float((radius / margin) ** 2) if margin else float("inf")
 
 
-def separable_clouds(seed: int, examples: int, gap: float) -> tuple[Floats, NDArray[np.int64]]:
+def clouds(seed: int, examples: int, gap: float) -> tuple[Floats, NDArray[np.int64]]:
     """Points of the unit disc, [n, 2], at least `gap` from a random line through it, labelled by their side of it."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     angle, offset = generator.uniform(0, 2 * np.pi), generator.uniform(-0.3, 0.3)

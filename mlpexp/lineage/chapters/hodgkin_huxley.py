@@ -103,7 +103,7 @@ def lines_of(axon: Axon) -> list[str]:
     below, above = (axon.brief[share][1].max() for share in (0.99, 1.01))
     word = "spike" if len(fired) == 1 else "spikes"
     return [
-        "Hodgkin & Huxley 1952, squid axon at 6.3 °C; inside minus outside, depolarisation > 0",
+        "squid axon at 6.3 °C, by the equations of 1952; depolarisation is positive",
         f"rest                  {v:.3f} mV, m {m:.4f}, h {h:.4f}, n {n:.4f}",
         f"threshold             {axon.threshold:.3f} mV, by a brief pulse: 1 % less ends at {below:.0f} mV,",
         f"                      1 % more at {above:+.0f} mV: all or none",
