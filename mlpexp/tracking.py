@@ -93,7 +93,7 @@ class Store:
         return self.client
 
     def log(self, shown: Projection, files: Sequence[Path]) -> str:
-        """One run that no run folder records, and its files; the run's id. Its fingerprint tells whether it is there."""
+        """A run that no run folder records, with its files, once for each fingerprint; its id in the store."""
         with _named_errors():
             client = self._open()
             fingerprint = shown.tags["mlpexp.fingerprint"]

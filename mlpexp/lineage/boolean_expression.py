@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +54,13 @@ def parse(text: str) -> Expression:
     if not text:
         raise ConfigError(["the expression is empty; give one, as in: y = not x1 or (x2 and x3)"])
     if "#" in text:  # Python would take the rest for a comment
-        refuse(text, text.index("#"), "# cannot stand here", ALLOWED)
+        raise refusal(text, text.index("#"), "# cannot stand here", ALLOWED)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's remarks on what is refused below
             statements = ast.parse(source).body
     except SyntaxError as error:
-        refuse(text, (error.offset or 1) - 1, "the expression breaks off or goes astray here", _hint(text))
+        raise refusal(text, (error.offset or 1) - 1, "the expression breaks off or goes astray here", _hint(text))
     except (RecursionError, MemoryError, ValueError) as error:
         raise ConfigError([f"the expression cannot be read ({error}); {ALLOWED}"]) from None
     reader = Reader(text, source)
@@ -69,7 +68,9 @@ def parse(text: str) -> Expression:
     tree = reader.node(body)
     inputs = sorted(tree.names(), key=_natural)
     if output in inputs:
-        raise ConfigError([f"{output} stands on both sides of =; these nets have no circles: name the output otherwise"])
+        raise ConfigError(
+            [f"{output} stands on both sides of =; these nets have no circles: name the output otherwise"]
+        )
     return Expression(output or ("y" if "y" not in inputs else "output"), tree, inputs)
 
 
@@ -97,21 +98,20 @@ class Reader:
     def sides(self, statements: list[ast.stmt]) -> tuple[str, ast.expr]:
         """The output's name (empty if there is none) and the right side."""
         if len(statements) > 1:
-            self.refuse(statements[1], "a second statement begins here")
+            raise self.refusal(statements[1], "a second statement begins here")
         match statements[0]:
             case ast.Expr(value=body):
                 return "", body
             case ast.Assign(targets=[ast.Name(id=name)], value=body):
                 return name, body
             case ast.Assign(targets=targets):
-                self.refuse(targets[-1], "left of = stands one name")
-            case other:
-                self.refuse(other, f"{self.excerpt(other)} cannot stand here")
+                raise self.refusal(targets[-1], "left of = stands one name")
+        raise self.refusal(statements[0], f"{self.excerpt(statements[0])} cannot stand here")
 
     def node(self, here: ast.expr, depth: int = 0) -> Node:
         """One part of the tree, so many levels down."""
         if depth > DEEPEST:
-            self.refuse(here, f"the expression is nested more than {DEEPEST} deep")
+            raise self.refusal(here, f"the expression is nested more than {DEEPEST} deep")
         match here:
             case ast.Name(id=name):
                 return Node("input", name=name)
@@ -124,8 +124,7 @@ class Reader:
                 return Node(kind, parts=tuple(self.node(part, depth + 1) for part in parts))
             case ast.BinOp(left=left, op=ast.BitXor(), right=right):
                 return Node("xor", parts=(self.node(left, depth + 1), self.node(right, depth + 1)))
-            case _:
-                self.refuse(here, f"{self.excerpt(here)} cannot stand here")
+        raise self.refusal(here, f"{self.excerpt(here)} cannot stand here")
 
     def excerpt(self, here: ast.AST) -> str:
         """The words of a part, shortened."""
@@ -137,16 +136,18 @@ class Reader:
         column = here.end_col_offset if end else here.col_offset  # type: ignore[attr-defined]
         return len(self.source.encode()[:column].decode())
 
-    def refuse(self, here: ast.AST, why: str) -> NoReturn:
-        """Say where it stands."""
-        refuse(self.text, self.place(here), why, ALLOWED)
+    def refusal(self, here: ast.AST, why: str) -> ConfigError:
+        """Says where it stands."""
+        return refusal(self.text, self.place(here), why, ALLOWED)
 
 
-def refuse(text: str, place: int, why: str, way_out: str) -> NoReturn:
+def refusal(text: str, place: int, why: str, way_out: str) -> ConfigError:
     """Two lines: what is wrong at which character, and what stands there."""
     begin = max(0, place - 30)
     around = ("…" if begin else "") + text[begin:place] + "»" + text[place : place + 30]
-    raise ConfigError([f"character {place + 1}: {why}; {way_out}", f"  {around}{'…' if place + 30 < len(text) else ''}"])
+    return ConfigError(
+        [f"character {place + 1}: {why}; {way_out}", f"  {around}{'…' if place + 30 < len(text) else ''}"]
+    )
 
 
 def _hint(text: str) -> str:

@@ -6,6 +6,7 @@ Flow: command line → **commands** → chapters → finding.
 import argparse
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -45,14 +46,19 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(chapter: str, options: dict[str, Any], outputs: Path, uri: str | None, tracking: bool) -> int:
-    """Find, print, write, show."""
+    """Find, print, write, show; 1 where a network could not be trained or a file not be written."""
     from mlpexp.lineage import finding
+    from mlpexp.runner import RunError
 
     began = time.time()
     module = import_module(f"mlpexp.lineage.chapters.{chapter}")
-    found = module.find(**options, **({"outputs": outputs} if chapter in TRAINS else {}))
-    print("\n".join(found.lines), flush=True)
-    files = finding.write(found, outputs)
+    try:
+        found = module.find(**options, **({"outputs": outputs} if chapter in TRAINS else {}))
+        print("\n".join(found.lines), flush=True)
+        files = finding.write(found, outputs)
+    except (RunError, OSError) as error:
+        print(f"mlpexp: {error}", file=sys.stderr)
+        return 1
     print("\n".join(["", *(_short(file) for file in files)]), flush=True)
     run = finding.track(found, files, began, uri, outputs) if tracking else None
     if run:
@@ -95,7 +101,7 @@ def parser_of(chapter: str) -> Parser:
     elif chapter == "logistic_regression":
         add("keys", nargs="*", metavar="KEY=VALUE", help="data=NAME and its keys (data=moons data.noise=0.2)")
         add("--l2", type=number(0, 1e6), default=0.0, help="λ of λ/2 ‖w‖² (0)")
-        add("--updates", type=whole(1, 1_000_000), default=3000, help="of the network's training (3000)")
+        add("--updates", type=whole(1, 1_000_000), default=1000, help="of the network's training (1000)")
     else:
         add("--seed", type=whole(0, 2**32 - 1), default=0)
     add("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"), help="where files and runs go")

@@ -12,7 +12,6 @@ so that their V_Na = −115, V_K = 12, V_l = −10.613 mV are E_Na = 50, E_K = �
 ms, µA/cm², mS/cm², µF/cm².
 """
 
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import solve_ivp
@@ -59,7 +58,7 @@ def ionic_current(v: ArrayLike, m: ArrayLike, h: ArrayLike, n: ArrayLike) -> Flo
     return total
 
 
-def derivative(state: Floats, current: ArrayLike) -> Floats:
+def derivative(state: Floats, current: float | Floats) -> Floats:
     """d/dt of V, m, h, n for `state` [4, …] and an injected current in µA/cm²: the four equations."""
     v, m, h, n = state
     a_m, b_m, a_h, b_h, a_n, b_n = rates(v)
@@ -80,9 +79,7 @@ def resting_state(current: float = 0.0) -> Floats:
     return np.concatenate([[v], steady_gates(v)])
 
 
-def integrate(
-    start: Floats, current: ArrayLike, times: Floats, rtol: float = 1e-9, method: str = "DOP853"
-) -> Floats:
+def integrate(start: Floats, current: ArrayLike, times: Floats, rtol: float = 1e-9, method: str = "DOP853") -> Floats:
     """V, m, h, n at `times` (ms, from `times[0]` on), [4, …, T], from `start` [4, …] under a constant current.
 
     Trailing dimensions of `start` are axons side by side, `current` has one value for each; they share the steps of
@@ -101,5 +98,3 @@ def integrate(
         raise ArithmeticError(f"the integrator gave up at {found.t[-1]:g} ms: {found.message}")
     states: Floats = found.y.reshape(*shape, len(times))
     return states
-
-

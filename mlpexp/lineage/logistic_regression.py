@@ -35,7 +35,9 @@ class Likelihood:
     @property
     def penalised(self) -> Floats:
         """λ for each parameter; the bias is free."""
-        return self.l2 * (np.arange(self.inputs.shape[1]) > 0)
+        found: Floats = np.full(self.inputs.shape[1], float(self.l2))
+        found[0] = 0.0
+        return found
 
     def value(self, parameters: Floats) -> float:
         """Mean of ln(1 + exp(−z)) for y = 1 and ln(1 + exp(z)) for y = 0, plus the penalty."""

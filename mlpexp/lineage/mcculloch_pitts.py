@@ -23,7 +23,7 @@ MOST_INPUTS = 16  # 65536 rows of a truth table
 
 @dataclass(frozen=True)
 class Unit:
-    """Fires where Σ weight · source ≥ threshold. `weights` are (source, weight): inputs first, then units, counted on."""
+    """Fires where Σ weight · source ≥ threshold. `weights` are (source, weight); sources are inputs, then units."""
 
     weights: tuple[tuple[int, int], ...]
     threshold: int

@@ -20,7 +20,7 @@ XOR = (np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]), np.array(
 
 @dataclass(frozen=True)
 class Course:
-    """What became of the weights: `path` [M + 1, q + 1] at the start and after each mistake, `mistakes` [T] of each pass.
+    """What became of the weights: `path` [M + 1, q + 1] at the start and after each mistake; `mistakes` [T] a pass.
 
     `cycle` is (passes until the weights were first seen, passes until they came back): from there they go round for
     ever. None where the rule came to rest, or where its passes ran out.

@@ -39,13 +39,15 @@ def find(expression: Sequence[str]) -> Finding:
 def names_of(net: Net) -> list[str]:
     """Inputs as they are called, units as u1, u2, …, the last as the output."""
     taken = {*net.inputs, net.output}
-    letter = next(letter for letter in ("u", "h", "unit", "unit_") if not any(name.startswith(letter) for name in taken))
+    letter = next(
+        letter for letter in ("u", "h", "unit", "unit_") if not any(name.startswith(letter) for name in taken)
+    )
     return [*net.inputs, *(f"{letter}{i}" for i in range(1, len(net.units))), net.output]
 
 
 def equation(unit: Unit, names: Sequence[str]) -> str:
     """`x2 + x3 − 2 x4 ≥ 2`."""
-    words = []
+    words: list[str] = []
     for source, weight in unit.weights:
         size = "" if abs(weight) == 1 else f"{abs(weight)} "
         sign = ("−" if weight < 0 else "") if not words else (" − " if weight < 0 else " + ")
@@ -56,7 +58,9 @@ def equation(unit: Unit, names: Sequence[str]) -> str:
 def lines_of(text: str, net: Net, rows: Bits, fired: Bits) -> list[str]:
     """What the terminal shows."""
     names = names_of(net)
-    sizes = f"{counted(len(net.units), 'unit')} in {counted(net.depth, 'level')}, {counted(net.connections, 'connection')}"
+    sizes = (
+        f"{counted(len(net.units), 'unit')} in {counted(net.depth, 'level')}, {counted(net.connections, 'connection')}"
+    )
     lines = [*textwrap.wrap(text, 80), f"{sizes}; designed, not trained", ""]
     own = names[len(net.inputs) :]
     width = max(map(len, own[-UNITS_PRINTED:]))

@@ -35,7 +35,7 @@ def draw(text: str, net: Net, names: Sequence[str], rows: Bits, values: Bits) ->
         if len(places) <= NODES_NAMED:
             below = "" if threshold is None else f"\nθ={threshold}"
             font = min(9.0, diameter * (0.25 if below else 0.3)) * min(1.0, 3.5 / len(name))
-            axes.text(*place, f"{name}{below}", ha="center", va="center", fontsize=font, linespacing=1.1)
+            axes.text(place[0], place[1], f"{name}{below}", ha="center", va="center", fontsize=font, linespacing=1.1)
     last = places[:, 0].max()
     axes.set_xlim(-0.08 * last, 1.08 * last)
     axes.set_ylim(-0.1, 1.1)
@@ -116,7 +116,13 @@ def write_table(axes: Any, names: Sequence[str], rows: Bits, values: Bits) -> No
             if last:
                 axes.plot(column, row, "s", markersize=11, color=BLUE if value else "#e6e6e6")
             axes.text(
-                column, row, int(bit), ha="center", va="center", fontsize=9, color="white" if last and value else "black"
+                column,
+                row,
+                int(bit),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if last and value else "black",
             )
 
 
