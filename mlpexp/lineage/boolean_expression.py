@@ -60,7 +60,8 @@ def parse(text: str) -> Expression:
             warnings.simplefilter("ignore")  # Python's remarks on what is refused below
             statements = ast.parse(source).body
     except SyntaxError as error:
-        raise refusal(text, (error.offset or 1) - 1, "the expression breaks off or goes astray here", _hint(text))
+        place = (error.offset or 1) - 1
+        raise refusal(text, place, "the expression breaks off or goes astray here", _hint(text)) from None
     except (RecursionError, MemoryError, ValueError) as error:
         raise ConfigError([f"the expression cannot be read ({error}); {ALLOWED}"]) from None
     reader = Reader(text, source)
@@ -160,4 +161,4 @@ def _hint(text: str) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """x2 before x10."""
-    return [(int(word), "") if word.isdigit() else (0, word) for word in re.findall(r"\d+|\D+", name)]
+    return [(int(word), "") if word.isdecimal() else (0, word) for word in re.findall(r"\d+|\D+", name)]

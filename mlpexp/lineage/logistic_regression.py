@@ -68,6 +68,8 @@ def fit(likelihood: Likelihood) -> Floats:
 
     scipy's trust region with the exact Hessian: its last steps are Newton's, so the gradient ends at rounding.
     """
+    if len(np.unique(likelihood.labels)) < 2:  # the bias has no penalty
+        raise ConfigError(["all training examples are of one class: the bias would grow for ever; use more examples"])
     if likelihood.l2 == 0 and separating_direction(likelihood) is not None:
         raise ConfigError([
             "a plane separates the classes, so without a penalty the likelihood has no maximum:",
