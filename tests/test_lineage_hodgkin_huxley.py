@@ -17,13 +17,21 @@ from mlpexp.lineage.action_potentials import (
     state_after_spike,
     thresholds,
 )
-from mlpexp.lineage.hodgkin_huxley import Floats, derivative, integrate, ionic_current, rates, resting_state, steady_gates
+from mlpexp.lineage.hodgkin_huxley import (
+    Floats,
+    derivative,
+    integrate,
+    ionic_current,
+    rates,
+    resting_state,
+    steady_gates,
+)
 
 State = tuple[float, float, float, float]
 
 
 def paper(state: State, current: float) -> State:
-    """d/dt of V, m, h, n as Hodgkin & Huxley print it: V from rest, depolarisation and inward current as they sign them.
+    """d/dt of V, m, h, n as the paper prints it: V from rest, depolarisation negative, inward current positive.
 
     `state` has V₁₉₅₂ = −65 mV − V; the injected current is I₁₉₅₂ = −I.
     """
@@ -78,7 +86,7 @@ def twin_fires(start: Floats, current: float = 0.0, pulse: float = 0.0, duration
 @cache
 def exact() -> Floats:
     """30 ms under 10 µA/cm² by scipy's integrator at its sharpest, every 0.08 ms."""
-    return integrate(resting_state(), 10.0, np.arange(0, 376) * 0.08, rtol=1e-12)
+    return integrate(resting_state(), 10.0, np.linspace(0.0, 30.0, 376), rtol=1e-12)
 
 
 def test_the_four_equations_are_the_papers() -> None:
@@ -90,7 +98,7 @@ def test_the_four_equations_are_the_papers() -> None:
 
 def test_it_agrees_with_an_independent_integrator_to_a_millionth() -> None:
     slow = twin(resting_state(), 10.0, 30.0, 0.0025)[:, ::32]
-    ours = integrate(resting_state(), 10.0, np.arange(0, 376) * 0.08, rtol=1e-10)
+    ours = integrate(resting_state(), 10.0, np.linspace(0.0, 30.0, 376), rtol=1e-10)
     assert ours[0].max() > 30  # there are spikes, where errors would show
     assert np.abs(ours - slow).max() < 1e-6
 
@@ -118,7 +126,9 @@ def test_there_is_one_resting_state_since_the_steady_current_rises() -> None:
 def test_rest_under_a_current_loses_its_stability_where_rinzel_and_miller_say() -> None:
     def growth(current: float) -> float:
         state, h = resting_state(current), 1e-6
-        jacobian = [(derivative(state + h * e, current) - derivative(state - h * e, current)) / (2 * h) for e in np.eye(4)]
+        jacobian = [
+            (derivative(state + h * e, current) - derivative(state - h * e, current)) / (2 * h) for e in np.eye(4)
+        ]
         return float(np.linalg.eigvals(np.array(jacobian).T).real.max())
 
     assert growth(9.7) < 0 < growth(9.85)  # 9.78 µA/cm²
@@ -185,7 +195,7 @@ def test_firing_begins_with_a_jump_and_its_rate_is_the_twins() -> None:
     assert found[0] == 0
     assert 45 < found[1] < found[2] < found[3] < found[4]
     v = twin(resting_state(), 10.0, 200.0, 0.02)
-    (fired,) = spikes(np.arange(v.shape[1]) * 0.02, v[:1])
+    (fired,) = spikes(np.linspace(0.0, 200.0, v.shape[1]), v[:1])
     late = fired[fired > 80]
     assert found[2] == pytest.approx(1000 / np.diff(late).mean(), rel=1e-3)
 

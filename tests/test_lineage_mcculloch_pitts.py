@@ -1,4 +1,4 @@
-"""Any Boolean expression becomes a net of threshold units that says the same; what is not Boolean is refused by place."""
+"""Any Boolean expression becomes a net of threshold units that says the same; all else is refused with its place."""
 
 import random
 from itertools import product

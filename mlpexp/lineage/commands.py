@@ -15,17 +15,17 @@ from typing import Any, NoReturn
 
 CHAPTERS = {
     "hodgkin_huxley": "the neuron as four differential equations, 1952",
-    "mcculloch_pitts": "threshold units designed from a Boolean expression, 1943",
+    "mcculloch_pitts": "threshold units designed from an expression, 1943",
     "perceptron": "a threshold unit that learns from its mistakes, 1957",
-    "logistic_regression": "the smooth unit, by maximum likelihood and by mlpexp, 1958",
-    "road": "all of it in one figure, on one task: to the multilayer perceptron",
+    "logistic_regression": "the smooth unit, by maximum likelihood, 1958",
+    "road": "all of it in one figure, up to the multilayer perceptron",
 }
 LISTED = """\
 mlpexp lineage: what came before the multilayer perceptron
 
 {}
 
-Each prints what it finds, writes a figure and its numbers below outputs/lineage,
+Each prints what it finds, writes a figure and its numbers below outputs/lineage
 and logs a run in MLflow; `mlpexp lineage NAME --help` lists what it takes.
 """
 

@@ -26,7 +26,7 @@ from mlpexp.runner import run
 
 DATA = ("data=moons", "data.noise=0.2")
 MOMENTUM = 0.9
-MOMENTS = 10
+MOMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def compare(keys: Sequence[str], l2: float, updates: int, outputs: Path) -> Comp
     for key in keys:
         if not key.startswith(("data=", "data.")):
             raise ConfigError([f"{key} is no key of the data; give data=NAME or data.KEY=VALUE"])
+        if key.startswith("data.split.validation="):
+            raise ConfigError(["data.split.validation has no use here: all that is not for testing trains; leave it"])
     own = ["data.split.validation=0", "model.depth=1", "optimizer=gradient_descent", f"optimizer.momentum={MOMENTUM}"]
     own += ["training.sampler=full", "training.dtype=float64", "training.restore=final", f"training.l2={l2!r}"]
     own += ["tracking=none", "measurements=none", "executor=serial", f"outputs={outputs}"]
