@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["train"], ["sweep"]):
         return _guarded(_help if HELP & set(words) else _hydra, words)
+    if words[:1] == ["lineage"]:
+        return _guarded(_lineage, words[1:])
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = commands.add_parser("data", help="what data there are; or one set, looked at")
     data.add_argument("name", nargs="?", help="a name from the list")
     data.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its keys: data.path=FILE data.target=COLUMN …")
+    commands.add_parser("lineage", help="what came before: Hodgkin-Huxley to logistic regression", add_help=False)
     sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
@@ -87,6 +90,13 @@ def _hydra(words: Sequence[str]) -> int:
     from mlpexp.hydra_app import application
 
     return application(words[1:], sweep=words[0] == "sweep")
+
+
+def _lineage(words: Sequence[str]) -> int:
+    """A chapter of what came before the multilayer perceptron."""
+    from mlpexp.lineage.commands import main as lineage
+
+    return lineage(words)
 
 
 def _reproduce(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlpexp.activation_schema import ACTIVATION_NAMES
+from mlpexp.lineage.commands import CHAPTERS
 from mlpexp.own_activations import check
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,12 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
     assert list((tmp_path / "outputs" / "runs").glob("*/result.json"))
+    assert not command.startswith("mlpexp lineage") or list((tmp_path / "outputs" / "lineage").glob("*/figure.pdf"))
+
+
+def test_the_readme_lists_every_chapter_of_the_lineage() -> None:
+    table = README.partition("## Lineage")[2].partition("```")[0]
+    assert re.findall(r"^\| `(\w+)", table, re.M)[1:] == list(CHAPTERS)
 
 
 @pytest.mark.parametrize("block", blocks("python"))
