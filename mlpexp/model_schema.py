@@ -44,7 +44,7 @@ class Model(Section):
     )
     bias: bool = True
     dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
-    output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
+    output: Literal["auto", "sigmoid", "softmax", "identity", "relu"] = "auto"
 
     @model_validator(mode="before")
     @classmethod

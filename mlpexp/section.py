@@ -37,7 +37,7 @@ class Neutral:
 
 @dataclass(frozen=True)
 class OnlyWith:
-    """A key that has an effect only where another key of its section has this value."""
+    """A key that has an effect only where another key of its section has this value, or one of these."""
 
     key: str
     value: object

@@ -568,7 +568,7 @@ def test_an_epoch_of_updates_never_waits_for_the_device(cohort: Cohort) -> None:
     with mock.patch.object(lanes_module, "prepare", return_value=cohort.parts):
         plan, lanes = lanes_module.build(cohort.configs)
     with NoWaiting():
-        training.train_epoch(plan, lanes, 0, 0, {})
+        training.train_epoch(plan, lanes, 0, {})
 
 
 @pytest.mark.parametrize("wait", [lambda x: x.sum().item(), lambda x: bool((x > 0).all()), lambda x: x[x > 0]])

@@ -50,6 +50,7 @@ def header(lane: int) -> dict[str, Any]:
         "fingerprint": f"run{lane}",
         "config": {"model": {"bias": True}},
         "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}},
+        "pace": {"examples": 4, "batch_size": 2, "sampler": "epoch", "flops": 16},
         "widths": (2, 2),
         "bias": True,
         "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},

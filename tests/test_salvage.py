@@ -39,8 +39,8 @@ def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, c
     kept = [everything(result) for result in short]
     extended = longer(tmp_path / "two", 4, *common)
     at_once = longer(tmp_path / "four", 4, *common)
-    assert [result.facts["went_on_from_epoch"] for result in extended] == [2] * len(EVERY_STATE)
-    assert [result.facts["went_on_from_epoch"] for result in at_once] == [0] * len(EVERY_STATE)
+    assert [result.facts["went_on_from_step"] for result in extended] == [34] * len(EVERY_STATE)
+    assert [result.facts["went_on_from_step"] for result in at_once] == [0] * len(EVERY_STATE)
     assert [everything(result) for result in extended] == [everything(result) for result in at_once]
     assert [everything(result) for result in short] == kept
 
@@ -52,7 +52,7 @@ def test_runs_of_other_lengths_go_on_side_by_side(tmp_path: Path) -> None:
     extended, at_once = (
         run([composed(*point, f"outputs={tmp_path / place}") for point in points], quiet=True) for place in "ab"
     )
-    assert [result.facts["went_on_from_epoch"] for result in extended] == [0, 1, 2]
+    assert [result.facts["went_on_from_step"] for result in extended] == [0, 17, 34]
     assert [everything(result) for result in extended] == [everything(result) for result in at_once]
 
 
@@ -76,14 +76,14 @@ def test_a_run_goes_on_from_nothing_but_itself(first: tuple[str, ...], then: tup
     run(composed(*first, place), quiet=True)
     (result,) = run(composed(*then, "training.epochs=4", place), quiet=True)
     (alone,) = run(composed(*then, "training.epochs=4", f"outputs={tmp_path / 'b'}"), quiet=True)
-    assert result.facts["went_on_from_epoch"] == 0
+    assert result.facts["went_on_from_step"] == 0
     assert everything(result) == everything(alone)
 
 
 def test_a_shorter_run_does_not_go_on_from_a_longer_one(tmp_path: Path) -> None:
     run(composed("training.epochs=3", f"outputs={tmp_path}"), quiet=True)
     (short,) = run(composed("training.epochs=2", f"outputs={tmp_path}"), quiet=True)
-    assert short.facts["went_on_from_epoch"] == 0
+    assert short.facts["went_on_from_step"] == 0
     assert short.record.steps[-1] == 34
 
 
@@ -130,7 +130,7 @@ def test_the_same_command_goes_on_after_it_was_killed(left_behind: Path, tmp_pat
     went_on, whole = (
         run(composed(*LONG[3:], f"outputs={outputs}"), quiet=True) for outputs in (left_behind, tmp_path / "whole")
     )
-    assert all(0 < result.facts["went_on_from_epoch"] < 150 for result in went_on)
+    assert all(0 < result.facts["went_on_from_step"] < 150 * 17 for result in went_on)
     assert [everything(result) for result in went_on] == [everything(result) for result in whole]
     assert list((left_behind / "cohorts").iterdir()) == []
     assert list((left_behind / "interrupted").glob("*")) == []

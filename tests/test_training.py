@@ -11,7 +11,6 @@ from reference import History, composed, differences, trained
 
 from mlpexp.config import Config
 from mlpexp.data import prepare
-from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
@@ -258,7 +257,7 @@ def test_going_on_from_any_pause_changes_no_bit() -> None:
             else:
                 done.append(event)
         for pause, before in pauses:
-            rest = train(plan, copy.deepcopy(pause.lanes), pause.epoch, pause.step)
+            rest = train(plan, copy.deepcopy(pause.lanes), pause.step)
             events = before + [event for event in rest if not isinstance(event, Pause)]
             found = reference.sort_by_lane(events)
             assert [differences(found[lane], history) for lane, history in enumerate(uninterrupted)] == [[]] * 4
@@ -280,7 +279,7 @@ def test_evaluation_equals_all_examples_at_once_in_float64(data: str) -> None:
     for part, examples in lanes.parts.items():
         z = torch.relu(examples.features @ weights[0] + biases[0]) @ weights[1] + biases[1]
         targets = examples.targets(torch.arange(len(examples))[None])[0]
-        losses = reference.example_losses(plan.loss, plan.output, z, targets)
+        losses = reference.example_losses(plan.loss.name, plan.loss.output, z, targets)
         assert history.ending.scores[f"loss/{part}"] == pytest.approx(float(losses.mean()), rel=1e-12)
         if examples.labels is None:
             assert f"accuracy/{part}" not in history.ending.scores
@@ -356,7 +355,7 @@ def test_batch_losses_are_means_over_their_own_examples() -> None:
     examples, network = lanes.parts["train"], lanes.network
     still = Network(network.layout, network.activation, network.parameters.clone())
     z = torch.cat([z.clone() for _, z in predict(still, examples.features, 256)], dim=1)[:, : len(examples)]
-    losses = LOSSES[plan.loss](z, examples.targets(torch.arange(len(examples))[None]), plan.output)[0][0]
+    losses = plan.loss(z, examples.targets(torch.arange(len(examples))[None]))[0][0]
     (history,) = reference.histories(plan, lanes).values()
     batches = reference.batches_of(plan, lanes, epoch=0)
     assert [len(rows) for rows in batches] == [25, 25, 25, 25, 6]

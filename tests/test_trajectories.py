@@ -207,7 +207,7 @@ def test_dropout_follows_torch_under_the_same_masks() -> None:
     weights, biases = reference.unpack(twin.layout, lanes.network.parameters[0].clone())
     (history,) = reference.histories(plan, lanes).values()
     losses = []
-    for epoch in range(plan.epochs):
+    for epoch in range(plan.updates // plan.updates_per_epoch):
         generator = stream(config.seed, "dropout", epoch)
         for rows in epoch_batches("epoch", config.seed, epoch, len(twin.examples), plan.batch_size):
             drawn = [generator.random((len(rows), 16), dtype=np.float32) for _ in range(2)]
