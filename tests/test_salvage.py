@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from runs_fixtures import composed, everything
+from safetensors.numpy import load_file, save_file
 
 from mlpexp.results import Result
 from mlpexp.runner import run
@@ -43,6 +44,62 @@ def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, c
     assert [result.facts["went_on_from_step"] for result in at_once] == [0] * len(EVERY_STATE)
     assert [everything(result) for result in extended] == [everything(result) for result in at_once]
     assert [everything(result) for result in short] == kept
+
+
+BUDGET = ("training.epochs=null",)
+
+
+@pytest.mark.parametrize("common", [(), ("training.sampler=fresh",), ("training.evaluate_every=2",)])
+@pytest.mark.parametrize("unit", ["updates", "examples", "flops"])
+def test_a_run_that_ended_within_an_epoch_goes_on_too(tmp_path: Path, unit: str, common: tuple[str, ...]) -> None:
+    """Its last evaluation, which found its best weights, is no evaluation of the longer run."""
+    of_an_update = {"updates": 1, "examples": 64, "flops": 64 * (6 * (64 * 8 + 8 * 10) - 2 * 64 * 8)}[unit]
+    points = [(*point, *BUDGET, *common) for point in EVERY_STATE]
+
+    def all_of(place: str, updates: int) -> list[Result]:
+        budget = (f"training.{unit}={updates * of_an_update}", f"outputs={tmp_path / place}")
+        return run([composed(*point, *budget) for point in points], quiet=True)
+
+    short = all_of("twice", 20)
+    kept = [everything(result) for result in short]
+    extended, at_once = (all_of(place, 45) for place in ("twice", "once"))
+    begun = [result.facts["last_step"] if result.status == "finished" else 0 for result in short]
+    assert [result.facts["went_on_from_step"] for result in extended] == begun
+    assert sum(step % 17 != 0 for step in begun) >= 5
+    assert [everything(result) for result in extended] == [everything(result) for result in at_once]
+    assert [everything(result) for result in short] == kept
+
+
+def test_a_budget_in_another_unit_goes_on_as_well(tmp_path: Path) -> None:
+    def result(place: str, *budget: str) -> Result:
+        return run(composed(*budget, f"outputs={tmp_path / place}"), quiet=True)[0]
+
+    result("a", *BUDGET, "training.updates=20")
+    longer, at_once = (result(place, "training.epochs=3") for place in "ab")
+    assert longer.facts["went_on_from_step"] == 20
+    assert everything(longer) == everything(at_once)
+    assert result("a", *BUDGET, "training.updates=55").facts["went_on_from_step"] == 51
+
+
+def test_a_record_without_its_earlier_best_weights_is_not_gone_on_from(tmp_path: Path) -> None:
+    """As they were written before budgets ended within epochs: with the best weights of the last evaluation alone."""
+    place = f"outputs={tmp_path}"
+    (first,) = run(composed(*BUDGET, "training.updates=20", place), quiet=True)
+    file = first.folder / "checkpoint.safetensors"
+    kept = load_file(file)
+    assert first.facts["best_step"] == 20
+    save_file({name: array for name, array in kept.items() if name != "best"}, file)
+    (result,) = run(composed(*BUDGET, "training.updates=25", place), quiet=True)
+    assert result.facts["went_on_from_step"] == 0
+
+
+def test_a_run_that_reached_its_loss_is_not_gone_on_from(tmp_path: Path) -> None:
+    place = f"outputs={tmp_path}"
+    (first,) = run(composed("training.until_loss=2.6", place), quiet=True)
+    (longer,) = run(composed("training.until_loss=2.6", "training.epochs=4", place), quiet=True)
+    assert (first.status, longer.status) == ("reached_loss", "reached_loss")
+    assert longer.facts["went_on_from_step"] == 0
+    assert everything(longer) == everything(first)
 
 
 def test_runs_of_other_lengths_go_on_side_by_side(tmp_path: Path) -> None:
