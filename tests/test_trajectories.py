@@ -53,7 +53,7 @@ class Twin:
         if training.schedule == "step":
             after = torch.optim.lr_scheduler.StepLR(optimizer, training.decay_every or 1, training.decay_factor)
         seed = self.config.stream_seeds().get("batches", 0)
-        for epoch in range(training.epochs):
+        for epoch in range(training.epochs or 0):
             batches = epoch_batches(training.sampler, seed, epoch, len(self.examples), training.batch_size)
             for rows in map(torch.from_numpy, batches):
                 optimizer.zero_grad()
@@ -174,6 +174,12 @@ def test_samplers_and_weight_decay_follow_torch(sampler: str, bias: str) -> None
         ("digits", "softmax", "mae"),
         ("diabetes", "identity", "mse"),
         ("diabetes", "identity", "mae"),
+        ("diabetes", "identity", "mse_mean"),
+        ("sine", "identity", "huber"),
+        ("diabetes", "relu", "mae_mean"),
+        ("digits", "sigmoid", "cross_entropy_mean"),
+        ("digits", "identity", "huber_mean"),
+        ("digits", "identity", "mse_mean"),
     ],
 )
 def test_losses_and_outputs_follow_torch(data: str, output: str, loss: str) -> None:
