@@ -80,7 +80,7 @@ class Config(Section):
         if self.data.split.validation == 0 and (training.patience is not None or training.restore == "best"):
             key = "training.patience" if training.patience is not None else "training.restore=best"
             raise ValueError(
-                f"{key} needs a validation part, but data.split.validation=0; give it a share, "
+                f"{key} needs a validation part, but data.split.validation=0; give it some rows, "
                 "or set training.patience=null training.restore=final"
             )
         if self.seed + self.replicates > 2**63:
@@ -137,7 +137,8 @@ class Config(Section):
         """Sixteen hexadecimal digits that a run shares with those that differ from it only in their length."""
         content = self.identity()
         if self.training.schedule != "cosine":  # which knows from the start how long training will be
-            content["training"] = {name: value for name, value in content["training"].items() if name != "epochs"}
+            budget = self.training.budget()
+            content["training"] = {name: value for name, value in content["training"].items() if name not in budget}
         return digest(content)[:16]
 
     def point(self) -> str:

@@ -136,6 +136,10 @@ class Display:
             self.waited_for = what
             self.note(what)
 
+    def warning(self, text: str) -> None:
+        """One line that is worth a second look."""
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     def note(self, text: str) -> None:
         """One line for the reader."""
         self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -11,19 +11,26 @@ import threading
 import time
 import uuid
 from concurrent.futures import BrokenExecutor, Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, output_and_loss, validate
 from mlpexp.numerics import ENVIRONMENT, STABLE_PRODUCTS, environment, of_this_process
+
+OUTPUTS_OFF = (
+    "model.output=relu starts at 0 for every training example: its gradient is 0, and nothing is learnt; "
+    "take another seed, initialisation or output"
+)
 
 
 @dataclass(frozen=True)
 class Task:
     """One cohort to train: run configs and their fingerprints, and where the journal and the runs go.
 
-    `bases` are folders of the runs that these go on from, all of them at the pause before `epoch`; None for a new run.
+    `bases` are folders of the runs that these go on from, all of them at the pause before `step`; None for a new run.
+    `warnings` are what planning found odd about each run.
     A run whose lease has another content by the time it ends belongs to another process, and is not written.
     """
 
@@ -32,8 +39,9 @@ class Task:
     data_digest: str
     outputs: str
     bases: list[str | None]
-    epoch: int = 0
+    step: int = 0
     leases: list[str] = field(default_factory=list)
+    warnings: list[list[str]] = field(default_factory=list)
     number: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @property
@@ -169,19 +177,21 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.records import Ending, Piece
     from mlpexp.run_folder import read_state, write_runs
     from mlpexp.salvage import settle, write_headers
+    from mlpexp.scoring import outputs_are_off
     from mlpexp.training import train
 
     started = time.time()
     headers = _headers(task, configs)
-    write_headers(task.folder, headers)
     plan, lanes = build(configs)
-    if task.epoch:
+    for lane, off in zip(lanes.numbers, outputs_are_off(plan, lanes).tolist(), strict=True):
+        headers[lane]["result"]["warnings"] += [OUTPUTS_OFF] if off else []
+    write_headers(task.folder, headers)
+    if task.step:
         lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
     began = time.time()  # the cohort is built: from here on it trains
-    first_step = task.epoch * plan.updates_per_epoch(len(lanes.parts["train"]))
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
     states, kept_at = dict[int, Any](), time.monotonic()
-    progress.add(first_step * len(configs))
+    progress.add(task.step * len(configs))
 
     def record(ended: list[Ending], states: dict[int, Any]) -> None:
         """Write the folders of runs that have ended."""
@@ -195,18 +205,20 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
             settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
 
-    for event in train(plan, lanes, task.epoch, first_step):
+    for event in train(plan, lanes, task.step):
         if isinstance(event, Piece):
             journal.append(event)
             progress.add(len(event.steps) * len(event.lanes))
         elif isinstance(event, Ending):
             endings.append(event)
-        elif event.epoch == plan.epochs > 0:
+        elif event.step == plan.updates > 0:
             states = capture(event.lanes)  # a longer run goes on from here
-        elif event.epoch > task.epoch and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
+            if plan.is_evaluation(event.step):  # the evaluation that finds the best weights is the longer run's, too
+                states = {lane: {k: v for k, v in state.items() if k != "best"} for lane, state in states.items()}
+        elif event.step > task.step and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
             record(endings, {})  # lanes that ended are in no checkpoint
             endings = []
-            journal.checkpoint(capture(event.lanes), event.epoch, event.step)
+            journal.checkpoint(capture(event.lanes), event.step)
             kept_at = time.monotonic()
     finished = {ending.lane for ending in endings if ending.status == "finished"}
     record(endings, {lane: state for lane, state in states.items() if lane in finished})
@@ -224,6 +236,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
     if parts.digest != task.data_digest:
         raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
     layout = layout_of(configs[0].model, parts.dataset.inputs, parts.dataset.outputs)
+    pace = pace_of(configs[0], Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     output, loss = output_and_loss(configs[0], parts.dataset.task)
     normalisation = {"centre": parts.centre, "scale": parts.scale}
     if parts.fill is not None:
@@ -252,20 +265,21 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "started": time.time(),
         "seconds": 0.0,
         "training_seconds": 0.0,
-        "went_on_from_epoch": task.epoch,
-        "epoch": configs[0].training.epochs,
+        "went_on_from_step": task.step,
     }
+    told = task.warnings or [[]] * len(configs)
     return [
         {
             "fingerprint": fingerprint,
             "config": config.record(),
-            "result": result | {"stem": config.stem()},
+            "result": result | {"stem": config.stem(), "warnings": list(warnings)},
+            "pace": asdict(pace),
             "normalisation": normalisation,
             "environment": environment(),
             "evaluations": evaluations,
             "base": base,
         }
-        for fingerprint, config, base in zip(task.fingerprints, configs, task.bases, strict=True)
+        for fingerprint, config, base, warnings in zip(task.fingerprints, configs, task.bases, told, strict=True)
     ]
 
 

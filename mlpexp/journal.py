@@ -66,12 +66,11 @@ class Journal:
             yield from read_segment(file)
         yield from self.pending
 
-    def checkpoint(self, states: Mapping[int, Mapping[str, Array]], epoch: int, step: int) -> None:
+    def checkpoint(self, states: Mapping[int, Mapping[str, Array]], step: int) -> None:
         """Bring all rows before `step` and the state of the lanes to the disk; it replaces the last checkpoint."""
         self.flush()
         arrays = {f"{lane}.{name}": array for lane, state in states.items() for name, array in state.items()}
-        place = {"epoch": str(epoch), "step": str(step)}
-        write_atomically(self.folder / CHECKPOINT, save(arrays, metadata=place))
+        write_atomically(self.folder / CHECKPOINT, save(arrays, metadata={"step": str(step)}))
 
     def discard(self) -> None:
         """Remove the folder; the run folders hold everything."""

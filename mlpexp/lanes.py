@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
@@ -56,12 +58,13 @@ def plan_of(config: Config, parts: Parts) -> Plan:
     """What every lane of a cohort has in common."""
     training = config.training
     output, loss = output_and_loss(config, parts.dataset.task)
+    pace = pace_of(config, Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     return Plan(
-        epochs=training.epochs,
+        updates=pace.updates(**training.budget()),
+        updates_per_epoch=pace.updates_per_epoch,
         batch_size=training.batch_size,
         sampler=training.sampler,
-        loss=loss,
-        output=output,
+        loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
         quantities=tuple(config.measurements.quantities),
         every=config.measurements.every,
@@ -101,11 +104,13 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         weight_decay=[getattr(config.optimizer, "weight_decay", 0.0) for config in configs],
         clip_norm=[math.inf if c.training.clip_norm is None else c.training.clip_norm for c in configs],
         schedules=[_schedule(config) for config in configs],
+        label_smoothing=[config.training.label_smoothing for config in configs],
         dropout=[config.model.dropout for config in configs],
         batch_seeds=[s.get("batches", 0) for s in seeds],
         dropout_seeds=[s.get("dropout", 0) for s in seeds],
         patience=[config.training.patience for config in configs],
         tolerance=[config.training.tolerance for config in configs],
+        until_loss=[-math.inf if c.training.until_loss is None else c.training.until_loss for c in configs],
         restore=[config.training.restore for config in configs],
         best=network.rows.clone(),
         best_loss=infinite,

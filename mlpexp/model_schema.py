@@ -63,7 +63,7 @@ class Model(Section):
         False, description="X_{l+1} = σ(X_l W_l) + X_l around layers 2 … L−1 of equal width"
     )
     dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
-    output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
+    output: Literal["auto", "sigmoid", "softmax", "identity", "relu"] = "auto"
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
+import numpy as np
+
+from mlpexp.cohorts import Size, pace_of, too_large, usable_memory, worker_count
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
@@ -27,6 +29,7 @@ class DataFacts:
     task: str
     digest: str
     size: Size
+    negative_targets: int = 0
 
 
 @dataclass
@@ -68,14 +71,15 @@ class Order:
         """Find out whether run i can go on from a recorded one."""
         config = self.configs[i]
         here = numerics(config.executor.device, STABLE_PRODUCTS)
-        base = base_of(self.outputs, config, self.fingerprints[i], self.of(config).digest, here)
+        pace = pace_of(config, self.size(config))
+        base = base_of(self.outputs, config, self.fingerprints[i], self.of(config).digest, here, pace)
         self.bases.pop(i, None)
         if base is not None:
             self.bases[i] = base
 
-    def epoch(self, i: int) -> int:
-        """The epoch at which run i goes on; 0 for a new one."""
-        return int(self.bases[i].facts["epoch"]) if i in self.bases else 0
+    def step(self, i: int) -> int:
+        """The step at which run i goes on; 0 for a new one."""
+        return self.bases[i].next_step if i in self.bases else 0
 
     def size(self, config: Config) -> Size:
         """What the memory of a lane depends on."""
@@ -83,9 +87,12 @@ class Order:
 
     def updates(self, config: Config) -> int:
         """Rows in a run's record: its updates, and the state after the last."""
-        training = config.training
-        per_epoch = 1 if training.sampler == "full" else -(-self.size(config).examples // training.batch_size)
-        return training.epochs * per_epoch + 1
+        return pace_of(config, self.size(config)).updates(**config.training.budget()) + 1
+
+    def warnings(self) -> list[str]:
+        """What is odd about the runs that are to be trained, each line once."""
+        todo = [self.configs[i] for i in self.to_train]
+        return list(dict.fromkeys(line for config in todo for line in warnings(config, self.of(config))))
 
     def result(self, name: str) -> Result:
         """The run with that fingerprint, once it is recorded; what is read of it is let go with it."""
@@ -165,7 +172,8 @@ def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[st
         dataset = parts.dataset
         rows = len(parts.training) + len(parts.validation) + len(parts.test)
         size = Size(dataset.inputs, dataset.outputs, len(parts.training), rows)
-        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size)
+        negative = int((dataset.targets.astype(np.float64) < 0).sum()) if dataset.task == "regression" else 0
+        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size, negative)
     return facts, mistakes
 
 
@@ -179,10 +187,13 @@ def check(config: Config, data: DataFacts) -> list[str]:
             f"training.batch_size={training.batch_size} is more than the {data.size.examples} training examples of "
             f"{name}; choose a smaller one, or training.sampler=full"
         )
-    if loss == "cross_entropy" and data.task == "regression":
-        lines.append(f"training.loss=cross_entropy needs classes, but {name} is a regression; choose mse or mae")
-    elif loss == "cross_entropy" and output == "identity":
-        lines.append("training.loss=cross_entropy needs probabilities; set model.output=auto, softmax or sigmoid")
+    lines += _check_loss(loss, output, data)
+    lines += _check_budget(config, data)
+    if training.label_smoothing and not loss.startswith("cross_entropy"):
+        lines.append(
+            f"training.label_smoothing={training.label_smoothing:g} is of a cross-entropy, but the loss is {loss}; "
+            "leave it at 0" + ("" if data.task == "regression" else ", or choose training.loss=cross_entropy")
+        )
     if output == "softmax" and data.size.outputs == 1:
         lines.append(f"model.output=softmax needs several outputs, {name} has one; choose sigmoid or identity")
     elif output == "softmax" and data.task == "regression":
@@ -198,6 +209,54 @@ def check(config: Config, data: DataFacts) -> list[str]:
         )
     if config.data.label_noise and data.task == "regression":
         lines.append(f"data.label_noise flips classes, but {name} is a regression; leave it at 0")
+    return lines
+
+
+def _check_loss(loss: str, output: str, data: DataFacts) -> list[str]:
+    """Where a cross-entropy finds no probabilities, or none to average."""
+    if not loss.startswith("cross_entropy"):
+        return []
+    if data.task == "regression":
+        return [f"training.loss={loss} needs classes, but {data.name} is a regression; choose mse, mae or huber"]
+    if output not in ("sigmoid", "softmax"):
+        return [f"training.loss={loss} needs probabilities; set model.output=auto, softmax or sigmoid"]
+    if loss == "cross_entropy_mean" and output == "softmax":
+        return [
+            "training.loss=cross_entropy_mean is a mean over sigmoid outputs (torch's BCEWithLogitsLoss); that of a "
+            "softmax is cross_entropy, in torch as well"
+        ]
+    return []
+
+
+def _check_budget(config: Config, data: DataFacts) -> list[str]:
+    """Where a budget of examples or FLOPs does not pay for one update."""
+    training, pace = config.training, pace_of(config, data.size)
+    if training.epochs is not None or training.updates is not None or pace.updates(**training.budget()):
+        return []
+    one = pace.spent(1)
+    key = "flops" if training.examples is None else "examples"
+    return [
+        f"training.{key}={training.budget()[key]} is less than one update, of {one['examples']} examples and "
+        f"{one['flops']} FLOPs; give more, or choose a smaller training.batch_size"
+    ]
+
+
+RPROP_WITH_BATCHES = (
+    "optimizer=rprop reads signs of gradients alone, and with fewer than all examples in a batch these change by "
+    "chance: it was made for training.sampler=full"
+)
+
+
+def warnings(config: Config, data: DataFacts) -> list[str]:
+    """What a run may be asked for, though it is odd; a line each."""
+    training, lines = config.training, []
+    if config.optimizer.name == "rprop" and training.sampler != "full" and training.batch_size < data.size.examples:
+        lines.append(RPROP_WITH_BATCHES)
+    if config.model.output == "relu" and data.negative_targets:
+        lines.append(
+            f"model.output=relu is never below 0, but {data.negative_targets} targets of {data.name} are: it cannot "
+            "reach them"
+        )
     return lines
 
 

@@ -28,6 +28,7 @@ from safetensors.numpy import load_file, save
 
 from mlpexp import yaml_text
 from mlpexp.journal import CHECKPOINT, json_bytes, write_atomically
+from mlpexp.kernel.budget import Pace
 from mlpexp.kernel.layout import Layout
 from mlpexp.model_schema import Model
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
@@ -49,9 +50,9 @@ def write_runs(
 ) -> None:
     """Write the run folder of each lane.
 
-    `headers[lane]` has fingerprint, config, result, normalisation, environment, the names of evaluations,
-    and as `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept
-    beside their weights.
+    `headers[lane]` has fingerprint, config, result, pace, normalisation, environment, the names of evaluations, and as
+    `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept beside
+    their weights, without those rows that are these weights.
     """
     runs.mkdir(parents=True, exist_ok=True)
     places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
@@ -66,9 +67,14 @@ def write_runs(
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
         if ending.lane in states:
-            kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
-            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
+            write_atomically(places[ending.lane] / CHECKPOINT, save(_beside_weights(states[ending.lane], ending)))
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+
+
+def _beside_weights(state: Mapping[str, Array], ending: Ending) -> dict[str, Array]:
+    """What of a state is not in the files of weights already."""
+    written = {"parameters": ending.final, "best": ending.best}
+    return {name: a for name, a in state.items() if name not in written or not np.array_equal(a, written[name])}
 
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
@@ -86,6 +92,7 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "diverged_at_step": ending.last_step if ending.status == "diverged" else None,
         "last_step": ending.last_step,
         "best_step": ending.best_step,
+        "spent": Pace(**header["pace"]).spent(ending.last_step),
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
     write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())

@@ -19,7 +19,7 @@ from mlpexp.config import Config
 from mlpexp.display import Display, counted
 from mlpexp.execution import Executor, Progress, Task, executor
 from mlpexp.leases import Leases, holds
-from mlpexp.planning import Order, plan
+from mlpexp.planning import Order, plan, warnings
 from mlpexp.results import Result
 from mlpexp.salvage import salvage
 
@@ -86,6 +86,8 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             )
         if order.bases:
             display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
+        for line in order.warnings():
+            display.warning(line)
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             try:
@@ -95,9 +97,13 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
                     raise DiskFull(order.outputs) from None
                 raise
         track([order.result(name) for name in wanted if name not in fresh])
-    if failures:
-        raise RunError("\n".join(failures))
-    return order.results()
+        if failures:
+            raise RunError("\n".join(failures))
+        results = order.results()
+        found = Counter(line for run in results if run.fingerprint in fresh for line in run.warnings)
+        for line in found.keys() - set(order.warnings()):
+            display.warning(f"{line} ({found[line]} of {counted(len(wanted), 'run')})")
+    return results
 
 
 def train_with_leases(order: Order, display: Display, track: Track) -> list[str]:
@@ -147,8 +153,8 @@ def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
     """How the open runs are grouped, as positions in `order.to_train`, and how many processes train them."""
     configs = [order.configs[i] for i in order.to_train]
     workers = worker_count(configs[0], len(configs))
-    epochs = [order.epoch(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
+    steps = [order.step(i) for i in order.to_train]
+    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, steps)
     return cohorts, min(workers, len(cohorts))
 
 
@@ -178,7 +184,7 @@ class Attempts:
         alike: dict[int, list[int]] = {}
         for i in positions:
             self.order.look_for_base(i)
-            alike.setdefault(self.order.epoch(i), []).append(i)
+            alike.setdefault(self.order.step(i), []).append(i)
         for same in alike.values():
             middle = (len(same) + 1) // 2
             for half in (same[:middle], same[middle:]):
@@ -249,8 +255,9 @@ def _task(order: Order, positions: Sequence[int]) -> Task:
         order.of(configs[0]).digest,
         str(order.outputs),
         bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
-        epoch=order.epoch(positions[0]),
+        step=order.step(positions[0]),
         leases=[order.leases[name] for name in names],
+        warnings=[warnings(config, order.of(config)) for config in configs],
     )
 
 

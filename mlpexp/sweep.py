@@ -174,7 +174,7 @@ def plan_lines(order: Order) -> list[str]:
     ]
     if order.bases:
         lines.append(f"{len(order.bases)} of them go on from where they were interrupted, or from a shorter run")
-    return lines
+    return [*lines, *order.warnings()]
 
 
 def _job_folder(hydra_config: DictConfig, number: int) -> Path:

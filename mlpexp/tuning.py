@@ -87,7 +87,7 @@ def tune(
     per_point = [candidates(overrides, grid) for overrides in job_overrides]
     configs = composer.configs([words for point in per_point for _, words in point])
     if any(config.data.split.validation == 0 for config in configs):
-        raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it a share"])
+        raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it some rows"])
     order = order_of(configs)
     execute(order, sweep=sweep)
     results = iter(order.results())

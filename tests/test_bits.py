@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -56,6 +55,10 @@ CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "intercept": [None, 0.0, 0.3],
     "width": [1, 2, 5, 16, 33, 64, "mixed"],
     "epochs": [0, 1, 2, 3],
+    "updates": [None, None, None, 0, 1, 2, 5, 11],
+    "examples": [None, None, None, 1, 50, 120],
+    "flops": [None, None, None, 1, 2000],
+    "until_loss": [None, None, None, 0.0, 0.5, 1.5],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
     "patience": [None, None, 1, 2],
@@ -278,13 +281,16 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
     training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
     if own["optimizer"]["name"] == "rprop" and choice is not None and choice[2] == "schedule":
-        content["optimizer"] = {"name": "gradient_descent"}
+        content["optimizer"] = PLAIN["optimizer"]  # Rprop has no rate to schedule
     elif own["optimizer"]["name"] == "rprop":
         training_keys |= {"schedule": "constant", "warm_up": 0, "decay_every": None, "decay_factor": 0.1}
         bounds = sorted((own["optimizer"]["step_min"], own["optimizer"]["step_max"]))
         content["optimizer"] = own["optimizer"] | dict(zip(("step_min", "step_max"), bounds, strict=True))
     if own["optimizer"].get("nesterov"):
         content["optimizer"] = own["optimizer"] | {"momentum": own["optimizer"]["momentum"] or 0.9}
+    if budgets := [key for key in ("updates", "examples", "flops") if training_keys[key] is not None]:
+        training_keys |= {"epochs": None} | dict.fromkeys(budgets[1:])
+    training_keys["huber_delta"] = training_keys["huber_delta"] if training_keys["loss"].startswith("huber") else 1.0
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
     if model["batch_norm"]:  # takes no batch of one
@@ -317,13 +323,16 @@ def test_a_lane_does_not_notice_its_company(cohort: Cohort, order: int) -> None:
 
 
 def test_the_fuzz_meets_every_ending() -> None:
-    """Lanes that diverge and lanes that stop early sit beside lanes that finish."""
+    """Lanes that diverge, stop early or reach their loss sit beside lanes that finish."""
+    endings = {"finished", "diverged", "stopped_early"}
 
-    def has_all(cohort: Cohort) -> bool:
+    def has_all(cohort: Cohort, wanted: set[str]) -> bool:
         found = cohort.train(list(range(len(cohort.configs))))
-        return {history.ending.status for history in found.values()} == {"finished", "diverged", "stopped_early"}
+        return {history.ending.status for history in found.values()} >= wanted
 
-    find(cohorts(("training", Training, "patience", 1)), has_all, settings=SEARCH)
+    for wanted, key in ((endings, "patience"), ({"reached_loss", "diverged", "finished"}, "until_loss")):
+        choice = ("training", Training, key, 1)
+        find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
 
 
 def test_a_key_that_nobody_can_choose_is_no_silent_gap() -> None:
@@ -597,7 +606,7 @@ def test_an_epoch_of_updates_never_waits_for_the_device(cohort: Cohort) -> None:
     with mock.patch.object(lanes_module, "prepare", return_value=cohort.parts):
         plan, lanes = lanes_module.build(cohort.configs)
     with NoWaiting():
-        training.train_epoch(replace(plan, epochs=max(plan.epochs, 1)), lanes, 0, 0, {})
+        training.train_epoch(plan, lanes, 0, {})
 
 
 @pytest.mark.parametrize("wait", [lambda x: x.sum().item(), lambda x: bool((x > 0).all()), lambda x: x[x > 0]])

@@ -51,6 +51,7 @@ def header(lane: int) -> dict[str, Any]:
         "fingerprint": f"run{lane}",
         "config": {"model": {"depth": 1}},
         "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}, "widths": [2, 2]},
+        "pace": {"examples": 4, "batch_size": 2, "sampler": "epoch", "flops": 16},
         "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},
         "environment": {"commit": None},
         "evaluations": EVALUATIONS,

@@ -13,7 +13,7 @@ from mlpexp import training_schema
 from mlpexp.kernel.activations import ACTIVATIONS
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import QUANTITIES, Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
 
@@ -43,7 +43,7 @@ def step_of(
     targets = torch.randn(R, B, layout.widths[-1], generator=generator, dtype=torch.float64).to(dtype)
     network = Network(layout, [ACTIVATIONS[activation]] * (layout.depth - 1), parameters)
     trace = Trace(network, B)
-    _, delta = LOSSES["mse"](forward(network, inputs, trace), targets, "identity")
+    _, delta = Loss("mse", "identity")(forward(network, inputs, trace), targets)
     gradient = backward(network, trace, delta * scale, torch.empty_like(parameters))
     return Step(layout, trace, parameters, gradient, -0.01 * gradient), inputs, targets
 

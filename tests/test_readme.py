@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlpexp.activation_schema import ACTIVATION_NAMES
+from mlpexp.kernel.losses import LOSSES
 from mlpexp.lineage.commands import CHAPTERS
 from mlpexp.own_activations import check
 
@@ -61,6 +62,12 @@ def test_the_activation_of_ones_own_in_the_readme_is_taken() -> None:
 def test_the_readme_lists_every_activation() -> None:
     table = README.partition("## Activations")[2].partition("```")[0]
     assert [name for name in ACTIVATION_NAMES if f"`{name}`" not in table] == []
+
+
+def test_the_readme_lists_every_loss() -> None:
+    table = README.partition("## Losses")[2].partition("## Sweep")[0]
+    sums = [name for name in LOSSES if not name.endswith("_mean")]
+    assert [name for name in (*sums, "mse_mean", "cross_entropy_mean") if f"`{name}`" not in table] == []
 
 
 def test_the_refusal_in_the_readme_is_what_is_said(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mlpexp.kernel.activations import activation as kernel_activation
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
 from mlpexp.theory import Architecture, BatchNorm, Profile, activation, predict
@@ -53,10 +53,10 @@ class Measured:
 def at_start(name: str, scheme: Scheme, layout: Layout, inputs: Tensor, targets: Tensor, seeds: int = S) -> Step:
     """The first forward and backward pass of networks side by side."""
     rows = initial_parameters(layout, [scheme] * seeds, range(seeds))
-    network = Network(layout, kernel_activation(name), rows)
+    network = Network(layout, [kernel_activation(name)] * (layout.depth - 1), rows)
     trace = Trace(network, len(inputs))
     z = forward(network, inputs.expand(seeds, -1, -1), trace)
-    _, delta = LOSSES["cross_entropy"](z, targets.expand(seeds, -1, -1), "softmax")
+    _, delta = Loss("cross_entropy", "softmax")(z, targets.expand(seeds, -1, -1))
     return Step(layout, trace, rows, backward(network, trace, delta, torch.empty_like(rows)), None)
 
 

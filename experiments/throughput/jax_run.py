@@ -57,9 +57,7 @@ def step(state, rows, features, labels, activation, quantities):  # type: ignore
     means = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, means, gradient)
     squares = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, squares, gradient)
     first, second = 1 - BETA1**count, 1 - BETA2**count
-    update = jax.tree.map(
-        lambda m, v: -1e-3 * (m / first) / (jnp.sqrt(v / second) + EPSILON), means, squares
-    )
+    update = jax.tree.map(lambda m, v: -1e-3 * (m / first) / (jnp.sqrt(v / second) + EPSILON), means, squares)
     logged = {"loss": loss}
     if quantities != "none":
         logged["gradient_norm"] = norms([weight for weight, _ in gradient])
@@ -98,10 +96,10 @@ def rate(width: int, depth: int, lanes: int, activation: str, quantities: str, e
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     state = (parameters, zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(lanes))
     keys = jax.random.split(jax.random.key(3), lanes)
-    state, logged = jax.block_until_ready(compiled(state, keys))
+    state, _ = jax.block_until_ready(compiled(state, keys))
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        state, logged = jax.block_until_ready(compiled(state, keys))
+        state, _ = jax.block_until_ready(compiled(state, keys))
         done += lanes * (examples // 64)
     return done / (time.perf_counter() - began)
 
