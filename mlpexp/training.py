@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlpexp.kernel.arithmetic import is_finite, silence
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.losses import smoothed
 from mlpexp.kernel.measurements import Step, measure
@@ -67,8 +68,9 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
     batches, masks = rest_of_epoch(plan, lanes, first_step)
     steps = min(len(batches[0]), plan.updates - first_step)
     record = Recorder(plan, lanes, steps)
-    gradient = torch.empty_like(network.parameters)
+    gradient, update = (torch.empty_like(network.parameters) for _ in range(2))
     traces: dict[int, Trace] = {}
+    rates = constant_rates(lanes)
     for i, rows in enumerate(map(np.stack, islice(zip(*batches, strict=True), steps))):
         step = first_step + i
         inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))  # [R, B, q], [R, B, k]
@@ -80,14 +82,14 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
         backward(network, trace, delta, gradient)  # [R, P], of each lane's mean loss
         losses = losses.sum(dim=1) / rows.shape[1]
         mark_diverged(lanes, losses, gradient, step)
-        update = descend(plan, lanes, gradient, step)
+        descend(lanes, gradient, rates if rates is not None else scheduled_rates(plan, lanes, step), update)
         if step % plan.every == 0:
             record.layers(
                 i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
             )
         record.losses[i] = losses
         alive = lanes.diverged_at < 0
-        network.parameters += torch.where(alive[:, None], update, 0.0)
+        network.parameters += silence(update, alive)
         remember_statistics(network, trace, alive)
     return record.piece(first_step, evaluation)
 
@@ -136,31 +138,35 @@ def gather(plan: Plan, lanes: Lanes, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> None:
     """Note the step of each lane's first non-finite loss or gradient."""
-    finite = torch.isfinite(losses) & torch.isfinite(gradient.abs().amax(dim=1))
+    finite = torch.isfinite(losses) & is_finite(gradient)
     lanes.diverged_at = torch.where((lanes.diverged_at < 0) & ~finite, step, lanes.diverged_at)
 
 
-def descend(plan: Plan, lanes: Lanes, gradient: Tensor, step: int) -> Tensor:
-    """ΔΘ [R, P]: penalties are added to the gradient, it is clipped, each rule updates its own lanes, W decays."""
+def descend(lanes: Lanes, gradient: Tensor, rates: Tensor, update: Tensor) -> None:
+    """ΔΘ into `update`: penalties are added to the gradient, it is clipped, each rule updates its lanes, W decays."""
     if any(lanes.l1) or any(lanes.l2):
         gradient = penalised(lanes, gradient)
     if not all(map(math.isinf, lanes.clip_norm)):
         gradient = clipped(lanes, gradient)
-    rates = learning_rates(plan, lanes, step)
-    updates, start = [], 0
+    start = 0
     for rule in lanes.rules:
         end = start + len(rule.learning_rate)
-        updates.append(rule.step(gradient[start:end], rates[start:end]))
+        rule.step(gradient[start:end], rates[start:end], update[start:end])
         start = end
-    update = torch.cat(updates) if len(updates) > 1 else updates[0]
-    return decayed(lanes, update, rates) if any(lanes.weight_decay) else update
+    if any(lanes.weight_decay):
+        decay(lanes, update, rates)
 
 
-def learning_rates(plan: Plan, lanes: Lanes, step: int) -> Tensor:
+def constant_rates(lanes: Lanes) -> Tensor | None:
+    """γ of each lane, [R, 1]; None where one has a schedule."""
+    if any(schedule != Schedule() for schedule in lanes.schedules):
+        return None
+    return torch.cat([rule.learning_rate for rule in lanes.rules])
+
+
+def scheduled_rates(plan: Plan, lanes: Lanes, step: int) -> Tensor:
     """γ of each lane in this step, [R, 1]."""
     rates = torch.cat([rule.learning_rate for rule in lanes.rules])
-    if all(schedule == Schedule(schedule.name) and schedule.name == "constant" for schedule in lanes.schedules):
-        return rates
     return rates * column([schedule.at(step, plan.updates) for schedule in lanes.schedules]).to(rates)
 
 
@@ -183,14 +189,13 @@ def clipped(lanes: Lanes, gradient: Tensor) -> Tensor:
     return torch.where(norms > limits, gradient * factor, gradient)
 
 
-def decayed(lanes: Lanes, update: Tensor, rates: Tensor) -> Tensor:
-    """ΔW − γλW: weight decay beside the rule, not through it (Loshchilov & Hutter 2019); biases are free."""
+def decay(lanes: Lanes, update: Tensor, rates: Tensor) -> None:
+    """ΔW − γλW, in place: weight decay beside the rule, not through it (Loshchilov & Hutter 2019); biases are free."""
     layout, parameters = lanes.network.layout, lanes.network.parameters
     share = (rates * column(lanes.weight_decay).to(rates)).to(update.dtype)[:, :, None]
     for l in range(layout.depth):
         part, weight = layout.weight(update, l), layout.weight(parameters, l)
         part.copy_(torch.where(share > 0, part - share * weight, part))
-    return update
 
 
 class Dropout:

@@ -477,9 +477,24 @@ def test_one_result_column_is_a_product_like_any_other() -> None:
 
 ELEMENTWISE = {
     *("neg", "reciprocal", "exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "clamp", "where", "lerp", "addcmul"),
-    *("addcdiv", "add", "sub", "mul", "div", "square", "abs", "sign", "isfinite", "isinf", "isnan", "masked_fill"),
+    *(
+        "addcdiv",
+        "rsqrt",
+        "bitwise_and",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "square",
+        "abs",
+        "sign",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "masked_fill",
+    ),
 }
-REDUCTIONS = {"sum", "amax", "argmax", "vector_norm"}
+REDUCTIONS = {"sum", "amax", "amin", "argmax", "vector_norm"}
 PLACES = {
     *("arange", "cat", "empty", "empty_like", "eye", "expand", "fill", "flatten", "from_numpy", "full", "full_like"),
     *(

@@ -82,6 +82,8 @@ class Trace:
             for layer, x in zip(hidden, self.outputs, strict=False)
         ]
         self.normalised, self.signals = own(norm is not None), own(layout.skip)
+        widest = {layer.outputs: torch.empty_like(x) for layer, x in zip(hidden, self.outputs, strict=False)}
+        self.scratch = [widest[layer.outputs] for layer in hidden]
         self.mean, self.variance, self.inverse = ([like] * len(hidden) for _ in range(3))
         self.inputs: list[Tensor] = [like] * layout.depth
         self.masks: list[Tensor] = []
