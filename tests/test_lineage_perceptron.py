@@ -115,6 +115,7 @@ def test_the_circle_is_one() -> None:
     assert course.cycle is not None
     first, again = course.cycle
     ends = [tuple(course.path[end]) for end in np.cumsum([0, *course.mistakes])]
+    assert first < again
     assert ends[first] == ends[again]
     assert len(set(ends[:again])) == again == len(course.mistakes)  # until then no weights came back
 
