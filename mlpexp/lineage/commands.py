@@ -90,8 +90,8 @@ def parser_of(chapter: str) -> Parser:
     parser = Parser(prog=f"mlpexp lineage {chapter}", description=CHAPTERS[chapter], allow_abbrev=False)
     add = parser.add_argument
     if chapter == "hodgkin_huxley":
-        add("--current", type=number(-100, 150), default=10.0, help="injected from 5 ms on, µA/cm² (10)")
-        add("--duration", type=number(10, 1000), default=100.0, help="of the trace, ms (100)")
+        add("--current", type=number(-100, 150), default=10.0, help="injected from 0 ms on, µA/cm² (10)")
+        add("--duration", type=number(10, 1000), default=100.0, help="of the trace from there, ms (100)")
     elif chapter == "mcculloch_pitts":
         add("expression", nargs="+", help="such as 'y = not x1 or (x2 and x3)'; not, and, or, xor (^), True, False")
     elif chapter == "perceptron":

@@ -107,7 +107,10 @@ def novikoff_bound(inputs: Floats, labels: NDArray[np.int64]) -> float:
 
 
 def clouds(seed: int, examples: int, gap: float) -> tuple[Floats, NDArray[np.int64]]:
-    """Points of the unit disc, [n, 2], at least `gap` from a random line through it, labelled by their side of it."""
+    """Points of the unit disc, [n, 2], at least `gap` from a random line through it, labelled by their side of it.
+
+    The first two lie on different sides.
+    """
     generator = np.random.Generator(np.random.Philox(key=seed))
     angle, offset = generator.uniform(0, 2 * np.pi), generator.uniform(-0.3, 0.3)
     normal = np.array([np.cos(angle), np.sin(angle)])
@@ -115,7 +118,8 @@ def clouds(seed: int, examples: int, gap: float) -> tuple[Floats, NDArray[np.int
     while len(found) < examples:
         radius, turn = np.sqrt(generator.random()), generator.uniform(0, 2 * np.pi)
         point = radius * np.array([np.cos(turn), np.sin(turn)])
-        if abs(point @ normal - offset) >= gap:
+        height = point @ normal - offset
+        if abs(height) >= gap and (len(found) != 1 or height * (found[0] @ normal - offset) < 0):
             found.append(point)
     inputs = np.array(found)
     return inputs, np.where(inputs @ normal > offset, 1, -1)

@@ -4,6 +4,7 @@ Flow: chapters.mcculloch_pitts → **net_figure** → figures.
 """
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,28 +15,32 @@ from mlpexp.figures import BLUE, ORANGE, Figure
 from mlpexp.lineage.boolean_expression import Bits
 from mlpexp.lineage.mcculloch_pitts import Net
 
-Floats = NDArray[np.float64]
+Spots = dict[tuple[int, int], NDArray[np.float64]]
+"""(input or unit, level) → x, y."""
 ROWS_WRITTEN = 16
-CONNECTIONS_LABELLED, NODES_NAMED = 16, 60
-BOW = -0.12  # of an arrow that passes other units, upwards
+CONNECTIONS_LABELLED = 16
+ROOM_FOR_NAMES = 17  # points of a unit's diameter; in smaller ones nothing is legible
 
 
 def draw(text: str, net: Net, names: Sequence[str], rows: Bits, values: Bits) -> Figure:
     """Inputs are squares on the left, units circles, further right with each level; `values` [rows] is the output."""
     figure = Figure(figsize=(8.6, 4.6))
     axes = figure.add_axes((0.02, 0.1, 0.62, 0.74))
-    places = places_of(net)
-    tallest = max(np.unique(places[:, 0], return_counts=True)[1])
+    spots = layout(net)
+    places = np.array([spots[place] for place in enumerate(levels_of(net))])
+    tallest = max(Counter(level for _, level in spots).values())
     diameter = float(np.clip(170 / tallest, 2, 38))  # points
-    draw_connections(axes, net, places, diameter)
+    draw_connections(axes, net, spots, diameter)
     thresholds = [None] * len(net.inputs) + [unit.threshold for unit in net.units]
     for place, name, threshold in zip(places, names, thresholds, strict=True):
         shape, width = ("s", 0.75 * diameter) if threshold is None else ("o", diameter)
         axes.plot(*place, shape, markersize=width, color="white", markeredgecolor="black", markeredgewidth=0.8)
-        if len(places) <= NODES_NAMED:
+        if diameter >= ROOM_FOR_NAMES:
             below = "" if threshold is None else f"\nθ={threshold}"
             font = min(9.0, diameter * (0.25 if below else 0.3)) * min(1.0, 3.5 / len(name))
             axes.text(place[0], place[1], f"{name}{below}", ha="center", va="center", fontsize=font, linespacing=1.1)
+        elif threshold is None:
+            axes.text(-0.02 * places[:, 0].max(), place[1], name, ha="right", va="center", fontsize=8)
     last = places[:, 0].max()
     axes.set_xlim(-0.08 * last, 1.08 * last)
     axes.set_ylim(-0.1, 1.1)
@@ -52,53 +57,59 @@ def draw(text: str, net: Net, names: Sequence[str], rows: Bits, values: Bits) ->
     return figure
 
 
-def places_of(net: Net) -> Floats:
-    """Where inputs and units stand, [inputs + units, 2]: x is the level, y in [0, 1] near what a unit listens to."""
-    levels = np.array([0] * len(net.inputs) + net.levels)
-    y = np.full(len(levels), 0.5)
-    for level in range(levels.max() + 1):
-        here = np.flatnonzero(levels == level)
+def layout(net: Net) -> Spots:
+    """Where inputs and units stand, and where the connections that pass other levels go through these.
+
+    x is the level; y in [0, 1] is near what a unit listens to, evenly spaced within its level.
+    """
+    levels = levels_of(net)
+    reach = levels.copy()  # the last level in which somebody's connections need a spot
+    for target, unit in enumerate(net.units, start=len(net.inputs)):
+        for source, _ in unit.weights:
+            reach[source] = max(reach[source], levels[target] - 1)
+    spots: Spots = {}
+    for level in range(max(levels) + 1):
+        here = [i for i in range(len(levels)) if levels[i] <= level <= reach[i]]
         if level:
-            sources = [[source for source, _ in net.units[i - len(net.inputs)].weights] for i in here]
-            middles = [-y[found].mean() if found else 0.0 for found in sources]
-            here = here[np.argsort(middles, kind="stable")]
-        y[here] = 1 - (np.arange(len(here)) + 0.5) / len(here)
-    return np.column_stack([levels, y])
+            sources = {i: [j for j, _ in net.units[i - len(net.inputs)].weights] for i in here if levels[i] == level}
+            height = {i: np.mean([spots[j, level - 1][1] for j in sources.get(i, [i])] or [0.5]) for i in here}
+            here.sort(key=lambda i: -height[i])
+        for rank, i in enumerate(here):
+            spots[i, level] = np.array([level, 1 - (rank + 0.5) / len(here)])
+    return spots
 
 
-def draw_connections(axes: Any, net: Net, places: Floats, diameter: float) -> None:
+def levels_of(net: Net) -> list[int]:
+    """0 for each input, then the units' levels."""
+    return [0] * len(net.inputs) + net.levels
+
+
+def draw_connections(axes: Any, net: Net, spots: Spots, diameter: float) -> None:
     """An arrow for each weight; its number beside it where there are few."""
+    levels = levels_of(net)
     labelled = net.connections <= CONNECTIONS_LABELLED
     for target, unit in enumerate(net.units, start=len(net.inputs)):
         for source, weight in unit.weights:
-            begin, end = places[source], places[target]
-            bow = BOW if end[0] - begin[0] > 1 else 0.0
+            way = [spots[source, level] for level in range(levels[source], levels[target])]
+            colour, dashes = (ORANGE, "--") if weight < 0 else (BLUE, "-")
+            width = min(1.2, diameter / 12)
+            axes.plot(*np.transpose(way), dashes, color=colour, linewidth=width, zorder=0)
             style = {
                 "arrowstyle": "-|>",
-                "color": ORANGE if weight < 0 else BLUE,
-                "linestyle": "--" if weight < 0 else "-",
-                "linewidth": min(1.2, diameter / 12),
-                "shrinkA": diameter / 2,
+                "color": colour,
+                "linestyle": dashes,
+                "linewidth": width,
+                "shrinkA": 0,
                 "shrinkB": diameter / 2,
                 "mutation_scale": min(10.0, diameter / 2),
-                "connectionstyle": f"arc3,rad={bow}",
             }
-            axes.annotate("", end, begin, arrowprops=style, zorder=0)
+            axes.annotate("", spots[target, levels[target]], way[-1], arrowprops=style, zorder=0)
             if labelled:
-                at = on_arrow(begin, end, bow, inches=np.array([5.3, 3.4]) / (1.16 * places[:, 0].max(), 1.2))
+                second = [*way, spots[target, levels[target]]][1]
+                at = way[0] + 0.36 * (second - way[0])  # nearer to the source, where its arrows are apart
                 label = f"{weight:+d}".replace("-", "−")
                 box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-                axes.text(*at, label, color=style["color"], fontsize=8, ha="center", va="center", bbox=box)
-
-
-def on_arrow(begin: Floats, end: Floats, bow: float, inches: Floats, share: float = 0.36) -> Floats:
-    """A point of an arrow, nearer to its source, where the arrows of one unit are apart; `inches` of the data's units.
-
-    The bow is a parabola whose middle control point lies `bow` times the arrow's length beside it.
-    """
-    along = (end - begin) * inches
-    aside = 2 * share * (1 - share) * bow * np.array([along[1], -along[0]])
-    return np.asarray(begin + share * (end - begin) + aside / inches)
+                axes.text(*at, label, color=colour, fontsize=8, ha="center", va="center", bbox=box)
 
 
 def write_table(axes: Any, names: Sequence[str], rows: Bits, values: Bits) -> None:
