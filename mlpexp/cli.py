@@ -62,8 +62,7 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
     try:
         return command(argument)
     except ConfigError as error:
-        for line in error.mistakes:
-            print(f"mlpexp: {line}", file=sys.stderr)
+        print("\n".join(error.report()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)

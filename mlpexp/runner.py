@@ -218,9 +218,11 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
                 line = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
                 display.failed(line)
                 yield line
+        begun = [attempts.open[future] for future in under_way if future in attempts.open]
+        begun = [attempt for attempt in begun if attempt[0].folder.exists()]
         display.progress(
-            done
-            + sum(Progress.read(attempts.open[future][0].folder) for future in under_way if future in attempts.open)
+            done + sum(Progress.read(task.folder) for task, *_ in begun),
+            running=sum(len(positions) for _, positions, _ in begun),
         )
 
 
