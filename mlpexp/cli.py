@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument("--experiment", default="mlpexp")
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    ui.add_argument("--sweep", help="open the comparison of the runs of this sweep")
     ui.add_argument("--port", type=int, default=0, help="0: a free one")
     options = parser.parse_args(words)
     if options.command is None:
@@ -135,4 +136,4 @@ def _ui(options: argparse.Namespace) -> int:
     """MLflow's server on loopback, until Ctrl-C."""
     from mlpexp.dashboard import serve
 
-    return serve(options.outputs, options.port)
+    return serve(options.outputs, options.port, options.sweep)

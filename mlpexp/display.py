@@ -319,17 +319,19 @@ def spelt(seconds: float) -> str:
 
 
 def show_places(results: Sequence[Result], config: Config, console: Console, sweep: str | None = None) -> None:
-    """Where the record lies, and the line that opens the dashboard; how to find a sweep there."""
+    """Where the record lies, and the line that opens the dashboard, at the comparison of a sweep."""
     outputs = absolute_outputs(config.outputs)
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
         where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""
-        dashboard = redact(config.tracking.uri) if config.tracking.uri else f"mlpexp ui{where}"
-        console.print(f"look at them in the dashboard: {dashboard}", style="dim", highlight=False, soft_wrap=True)
-        if sweep:
-            query = f'tags."mlpexp.sweep" LIKE "%{sweep}%"'
-            console.print(f"these runs alone: search for {query}", style="dim", highlight=False, soft_wrap=True)
+        if config.tracking.uri is None:
+            line = f"mlpexp ui{f' --sweep {sweep}' if sweep else ''}{where}"
+        else:
+            search = f', search for tags."mlpexp.sweep" LIKE "%{sweep}%"' if sweep else ""
+            line = f"{redact(config.tracking.uri)}{search}"
+        told = "compare them in the dashboard" if sweep else "look at them in the dashboard"
+        console.print(f"{told}: {line}", style="dim", highlight=False, soft_wrap=True)
 
 
 def show_data_list() -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from mlpexp import yaml_text
-from mlpexp.journal import CHECKPOINT, json_bytes, write_atomically
+from mlpexp.journal import CHECKPOINT, bring_to_disk, json_bytes
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
 
 GROUP_ROWS, FOOTER_BYTES, RECORD_BYTES = 4096, 1024, 256 << 20
@@ -63,8 +63,11 @@ def write_runs(
         _write_rest(places[ending.lane], ending, header)
         if ending.lane in states:
             kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
-            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
+            (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
+        for path in (*places[ending.lane].iterdir(), places[ending.lane]):
+            bring_to_disk(path)  # before the rename: a folder that is there is whole, whenever the power fails
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+    bring_to_disk(runs)
 
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
@@ -84,12 +87,12 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "best_step": ending.best_step,
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
-    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
+    (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
     for name, row in (("best", ending.best), ("final", ending.final)):
-        write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
-    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
-    write_atomically(place / "environment.json", json_bytes(header["environment"]))
-    write_atomically(place / "result.json", json_bytes(result))
+        (place / f"{name}.safetensors").write_bytes(save(tensors(row, header["widths"], header["bias"])))
+    (place / "normalisation.safetensors").write_bytes(save(header["normalisation"]))
+    (place / "environment.json").write_bytes(json_bytes(header["environment"]))
+    (place / "result.json").write_bytes(json_bytes(result))
 
 
 def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
