@@ -143,7 +143,7 @@ class Display:
     def failed(self, line: str) -> None:
         """A cohort failed: said when it happens."""
         self.failures += 1
-        self.console.print(line, style="red", highlight=False, markup=False)
+        self.console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
     def waiting(self, what: str) -> None:
         """Training is over, something else goes on."""

@@ -164,7 +164,7 @@ class Attempts:
         task = _task(self.order, positions)
         self.open[self.where.submit(task)] = task, positions, again
 
-    def retry(self, future: "Future[list[str]]", positions: list[int], error: BaseException, again: bool) -> bool:
+    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
         """Start a failed cohort again; False where it was a single run that has had its chance.
 
         A run alone gets a second one where a process died: it may have been another run's fault.
@@ -172,8 +172,6 @@ class Attempts:
         died = isinstance(error, BrokenExecutor)
         if len(positions) == 1 and (again or not died):
             return False
-        if died:
-            self.where.recover(future)
         salvage(self.order.outputs)
         alike: dict[int, list[int]] = {}
         for i in positions:
@@ -209,7 +207,7 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
                 track(results)
             if error is None or not positions:
                 continue
-            if attempts.retry(future, positions, error, again):
+            if attempts.retry(positions, error, again):
                 display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
             else:
                 name = order.fingerprints[positions[0]]

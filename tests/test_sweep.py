@@ -55,6 +55,8 @@ OVERRIDES = st.lists(
             "~tracking",
             "++model.width=9",
             "tracking.experiment='a b'",
+            "tracking.uri='http://127.0.0.1:1/a?b=c'",
+            "outputs='a, b=c'",
             "training.epochs=${model.width}",
             "model.bias=false",
         ]
@@ -220,6 +222,7 @@ def test_the_command_of_a_run_composes_to_the_same_run(overrides: list[str]) -> 
         return
     again = compose(shlex.split(config.command())[2:])
     assert again.identity() == config.identity()
+    assert (again.outputs, again.tracking) == (config.outputs, config.tracking)
 
 
 def test_points_are_compared_to_the_best_seed_by_seed(swept: tuple[Path, str, str]) -> None:
