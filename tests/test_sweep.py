@@ -367,3 +367,47 @@ def test_a_sweep_is_composed_before_it_trains_whatever_becomes_of_the_files(tmp_
     table = load(tmp_path / "outputs")
     assert sorted(table["model.depth"]) == [1, 2, 3]
     assert set(table["model.width"]) == {4}
+
+
+SWEEPER = """
+from dataclasses import dataclass
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+@dataclass
+class Conf:
+    _target_: str = "hydra_plugins.other.sweeper.Other"
+
+class Other(Sweeper):
+    def setup(self, *, hydra_context, task_function, config):
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        fixed = [word for word in arguments if "interval" not in word]
+        first = self.launcher.launch([[*fixed, f"model.depth={depth}"] for depth in (1, 2)], 0)
+        scores = [job.return_value for job in first]
+        self.launcher.launch([[*fixed, f"model.depth={1 + scores.index(max(scores))}", "seed=1"]], 2)
+        print("SCORES", *scores)
+
+ConfigStore.instance().store(group="hydra/sweeper", name="other", node=Conf)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["cohorts", "basic"])
+def test_another_sweeper_asks_as_it_goes_and_is_told_the_validation_scores(launcher: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugins" / "hydra_plugins" / "other"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").touch()
+    (plugin / "sweeper.py").write_text(SWEEPER)
+    words = ("hydra/sweeper=other", f"hydra/launcher={launcher}", "model.depth=interval(1,2)", *GRID[:4])
+    done = command("sweep", *words, cwd=tmp_path, PYTHONPATH=str(tmp_path / "plugins"))
+    assert done.returncode == 0, done.stderr
+    (told,) = re.findall(r"^SCORES (\S+) (\S+)$", done.stdout, re.MULTILINE)
+    table = load(tmp_path / "outputs").sort_values("model.depth")
+    first = table[table["seed"] == 0]["accuracy/validation"]
+    assert list(map(float, told)) == first.tolist()
+    (last,) = table[table["seed"] == 1]["model.depth"]
+    assert last == 1 + first.argmax()
