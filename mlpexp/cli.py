@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,6 +19,10 @@ mlpexp: an instrument to study the training of multilayer perceptrons.
 
 
 HELP = {"--help", "-h"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends a command as Ctrl-C does: workers are let go of, and what is checkpointed stays."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument("--experiment", default="mlpexp")
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    ui.add_argument("--sweep", help="open the comparison of the runs of this sweep")
     ui.add_argument("--port", type=int, default=0, help="0: a free one")
     options = parser.parse_args(words)
     if options.command is None:
@@ -62,15 +69,19 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
     """A user's mistake is told in a line or two, without a traceback."""
     from mlpexp.refusals import ConfigError
 
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     try:
         return command(argument)
     except ConfigError as error:
-        for line in error.mistakes:
-            print(f"mlpexp: {line}", file=sys.stderr)
+        print("\n".join(error.report()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 def _help(words: Sequence[str]) -> int:
@@ -146,4 +157,4 @@ def _ui(options: argparse.Namespace) -> int:
     """MLflow's server on loopback, until Ctrl-C."""
     from mlpexp.dashboard import serve
 
-    return serve(options.outputs, options.port)
+    return serve(options.outputs, options.port, options.sweep)

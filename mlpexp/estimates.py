@@ -56,12 +56,3 @@ def _latest(outputs: Path) -> Iterable[dict[str, Any]]:
             continue  # damaged: whoever asks for that run is told
         if facts["status"] == "finished":
             yield facts
-
-
-def spelt(seconds: float) -> str:
-    """`under 10 s`, `about 3 min`, `about 2.5 h`."""
-    if seconds < 10:
-        return "under 10 s"
-    if seconds < 90:
-        return f"about {round(seconds, -1):.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -10,10 +10,11 @@ import struct
 import threading
 import time
 import uuid
-from concurrent.futures import BrokenExecutor, Future
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, output_and_loss, validate
@@ -23,6 +24,7 @@ OUTPUTS_OFF = (
     "model.output=relu starts at 0 for every training example: its gradient is 0, and nothing is learnt; "
     "take another seed, initialisation or output"
 )
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,6 @@ class Executor(Protocol):
         """Train the cohort; the future holds the fingerprints of its finished runs."""
         ...
 
-    def recover(self, future: "Future[list[str]]") -> None:
-        """Be ready again after the process of that future has died."""
-        ...
-
     def shutdown(self) -> None:
         """Let go of the processes."""
         ...
@@ -89,45 +87,45 @@ class Serial:
             future.set_exception(error)
         return future
 
-    def recover(self, future: "Future[list[str]]") -> None:
-        """Nothing died but this process."""
-
     def shutdown(self) -> None:
         """Nothing to let go of."""
 
 
 class Local:
-    """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`."""
+    """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`.
+
+    Each has a pool of its own: where several share one, the death of a worker takes the others with it.
+    """
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.pool_of: dict[int, Any] = {}
-        self.pool = self._pool()
-
-    def _pool(self) -> Any:
-        from loky.process_executor import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(max_workers=self.workers, env=ENVIRONMENT, initializer=end_with_parent)
+        self.threads = ThreadPoolExecutor(workers, "worker")
+        self.own = threading.local()
+        self.pools: list[Any] = []
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
-        try:
-            future: Future[list[str]] = self.pool.submit(train_cohort, task)
-        except BrokenExecutor as error:  # a worker has died since: the caller sees it as it sees a failed cohort
-            future = Future()
-            future.set_exception(error)
-        self.pool_of[id(future)] = self.pool
-        return future
+        return self.threads.submit(self.in_worker, train_cohort, task)
 
-    def recover(self, future: "Future[list[str]]") -> None:
-        """After a worker has died: wait until the others of that future's pool are gone, too, and start a new pool."""
-        if self.pool_of.pop(id(future), None) is self.pool:
-            self.pool.shutdown(wait=True, kill_workers=True)
-            self.pool = self._pool()
+    def in_worker(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function in the worker of this thread; after a death the next call gets a new one."""
+        from loky.process_executor import ProcessPoolExecutor
+
+        if getattr(self.own, "pool", None) is None:
+            self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
+            self.pools.append(self.own.pool)
+        try:
+            return self.own.pool.submit(function, *arguments).result()
+        except BrokenExecutor:
+            self.own.pool.shutdown(wait=True, kill_workers=True)
+            self.own.pool = None
+            raise
 
     def shutdown(self) -> None:
-        """End the workers."""
-        self.pool.shutdown(wait=True, kill_workers=True)
+        """End the workers, and what they train."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for pool in self.pools:
+            pool.shutdown(wait=True, kill_workers=True)
+        self.threads.shutdown(wait=True)
 
 
 def executor(name: str, workers: int) -> Executor:
@@ -188,9 +186,8 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     write_headers(task.folder, headers)
     if task.step:
         lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
-    began = time.time()  # the cohort is built: from here on it trains
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
-    states, kept_at = dict[int, Any](), time.monotonic()
+    states, kept_at, trained = dict[int, Any](), time.monotonic(), Stopwatch()
     progress.add(task.step * len(configs))
 
     def record(ended: list[Ending], states: dict[int, Any]) -> None:
@@ -200,12 +197,12 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             ended = [one for one in ended if holds(outputs, names[one.lane], leases[one.lane])]
         for header in headers:
             now = time.time()
-            header["result"] |= {"started": started, "seconds": now - started, "training_seconds": now - began}
+            header["result"] |= {"started": started, "seconds": now - started, "training_seconds": trained.seconds}
         if ended:
             write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
             settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
 
-    for event in train(plan, lanes, task.step):
+    for event in trained.timing(train(plan, lanes, task.step)):
         if isinstance(event, Piece):
             journal.append(event)
             progress.add(len(event.steps) * len(event.lanes))
@@ -281,6 +278,23 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         }
         for fingerprint, config, base, warnings in zip(task.fingerprints, configs, task.bases, told, strict=True)
     ]
+
+
+class Stopwatch:
+    """Seconds spent in training itself: steps, measurements and evaluations, without what is done about them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timing(self, events: Iterator[T]) -> Iterator[T]:
+        """The same events."""
+        while True:
+            began = time.perf_counter()
+            event = next(events, None)
+            self.seconds += time.perf_counter() - began
+            if event is None:
+                return
+            yield event
 
 
 class Progress:

@@ -4,7 +4,7 @@ Flow: config → **planning** → run.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from mlpexp.cohorts import Size, pace_of, too_large, usable_memory, worker_count
+from mlpexp.composition import Point
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
 from mlpexp.own_activations import mistakes_of
-from mlpexp.refusals import ConfigError
+from mlpexp.refusals import ConfigError, RefusedPoints
 from mlpexp.results import Result, find
 from mlpexp.salvage import base_of, salvage
 
@@ -143,31 +144,53 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
 
 def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
-    facts, mistakes = load_facts(configs)
-    mistakes += mistakes_of(configs)
-    _must_agree(configs)
-    workers, memory = worker_count(configs[0], len(configs)), usable_memory()
-    for config in configs:
-        data = facts.get(data_key(config))
-        if data is None:
-            continue
-        mistakes += check(config, data)
-        oversized = too_large(config, data.size, workers, memory)
-        mistakes += [oversized] if oversized else []
+    facts, unloadable = load_facts(configs)
+    mistakes = [line for lines in _mistakes_of_each(configs, facts, unloadable, len(configs)) for line in lines]
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
+    _must_agree(configs)
     return facts
 
 
-def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[str]]:
-    """The facts of each data section that occurs, and what is wrong with those that cannot be loaded."""
+def accept(points: Sequence[Point]) -> list[Config]:
+    """The configs of all points; raises RefusedPoints with every point that was refused, by its config or its data."""
+    composed = [point for point in points if point.config is not None]
+    configs = [point.config for point in composed if point.config is not None]
+    facts, unloadable = load_facts(configs)
+    runs = sum(config.replicates for config in configs)
+    for point, lines in zip(composed, _mistakes_of_each(configs, facts, unloadable, runs), strict=True):
+        point.mistakes = lines
+    if any(point.mistakes for point in points):
+        raise RefusedPoints([(point.overrides, point.mistakes) for point in points])
+    return configs
+
+
+def _mistakes_of_each(
+    configs: Sequence[Config], facts: Mapping[str, DataFacts], unloadable: Mapping[str, str], runs: int
+) -> Iterator[list[str]]:
+    """What each config asks of its data, of the memory or of its own files in vain."""
+    memory = usable_memory()
+    for config in configs:
+        key = data_key(config)
+        lines = list(mistakes_of([config]))
+        if key in unloadable:
+            lines.append(unloadable[key])
+        else:
+            lines += check(config, facts[key])
+            oversized = too_large(config, facts[key].size, worker_count(config, runs), memory)
+            lines += [oversized] if oversized else []
+        yield list(dict.fromkeys(lines))
+
+
+def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], dict[str, str]]:
+    """By data section: the facts of each that occurs, and what is wrong with those that cannot be loaded."""
     facts: dict[str, DataFacts] = {}
-    mistakes: list[str] = []
+    mistakes: dict[str, str] = {}
     for key, config in {data_key(config): config for config in configs}.items():
         try:
             parts = prepare(config.data)
         except DataError as error:
-            mistakes.append(str(error))
+            mistakes[key] = str(error)
             continue
         dataset = parts.dataset
         rows = len(parts.training) + len(parts.validation) + len(parts.test)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from mlpexp import yaml_text
-from mlpexp.journal import CHECKPOINT, json_bytes, write_atomically
+from mlpexp.journal import CHECKPOINT, bring_to_disk, json_bytes
 from mlpexp.kernel.budget import Pace
 from mlpexp.kernel.layout import Layout
 from mlpexp.model_schema import Model
@@ -67,8 +67,12 @@ def write_runs(
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
         if ending.lane in states:
-            write_atomically(places[ending.lane] / CHECKPOINT, save(_beside_weights(states[ending.lane], ending)))
+            kept = _beside_weights(states[ending.lane], ending)
+            (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
+        for path in (*places[ending.lane].iterdir(), places[ending.lane]):
+            bring_to_disk(path)  # before the rename: a folder that is there is whole, whenever the power fails
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+    bring_to_disk(runs)
 
 
 def _beside_weights(state: Mapping[str, Array], ending: Ending) -> dict[str, Array]:
@@ -95,13 +99,13 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "spent": Pace(**header["pace"]).spent(ending.last_step),
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
-    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
+    (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
     layout = _layout(header["config"], header["result"])
     for name, row in (("best", ending.best), ("final", ending.final)):
-        write_atomically(place / f"{name}.safetensors", save(tensors(row, layout)))
-    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
-    write_atomically(place / "environment.json", json_bytes(header["environment"]))
-    write_atomically(place / "result.json", json_bytes(result))
+        (place / f"{name}.safetensors").write_bytes(save(tensors(row, layout)))
+    (place / "normalisation.safetensors").write_bytes(save(header["normalisation"]))
+    (place / "environment.json").write_bytes(json_bytes(header["environment"]))
+    (place / "result.json").write_bytes(json_bytes(result))
 
 
 def tensors(row: Array, layout: Layout) -> dict[str, Array]:

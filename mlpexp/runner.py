@@ -170,7 +170,7 @@ class Attempts:
         task = _task(self.order, positions)
         self.open[self.where.submit(task)] = task, positions, again
 
-    def retry(self, future: "Future[list[str]]", positions: list[int], error: BaseException, again: bool) -> bool:
+    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
         """Start a failed cohort again; False where it was a single run that has had its chance.
 
         A run alone gets a second one where a process died: it may have been another run's fault.
@@ -178,8 +178,6 @@ class Attempts:
         died = isinstance(error, BrokenExecutor)
         if len(positions) == 1 and (again or not died):
             return False
-        if died:
-            self.where.recover(future)
         salvage(self.order.outputs)
         alike: dict[int, list[int]] = {}
         for i in positions:
@@ -215,7 +213,7 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
                 track(results)
             if error is None or not positions:
                 continue
-            if attempts.retry(future, positions, error, again):
+            if attempts.retry(positions, error, again):
                 display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
             else:
                 name = order.fingerprints[positions[0]]
@@ -224,9 +222,11 @@ def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
                 line = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
                 display.failed(line)
                 yield line
+        begun = [attempts.open[future] for future in under_way if future in attempts.open]
+        begun = [attempt for attempt in begun if attempt[0].folder.exists()]
         display.progress(
-            done
-            + sum(Progress.read(attempts.open[future][0].folder) for future in under_way if future in attempts.open)
+            done + sum(Progress.read(task.folder) for task, *_ in begun),
+            running=sum(len(positions) for _, positions, _ in begun),
         )
 
 

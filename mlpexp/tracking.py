@@ -156,8 +156,8 @@ class Shown:
             return None
 
     def write(self, result: Result) -> None:
-        """Keep it beside the record."""
-        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode())
+        """Keep it beside the record; after a power cut the store would be asked again."""
+        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode(), durably=False)
 
 
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:

@@ -53,7 +53,7 @@ def test_workers_start_with_the_environment_that_stable_products_need(monkeypatc
     monkeypatch.delenv("MKL_CBWR")
     local = Local(1)
     try:
-        assert local.pool.submit(environment_of_a_worker).result() == ENVIRONMENT
+        assert local.in_worker(environment_of_a_worker) == ENVIRONMENT
     finally:
         local.shutdown()
 

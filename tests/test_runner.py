@@ -244,7 +244,7 @@ class Killer(threading.Thread):
             worker = int(json.loads(owner.read_text())["pid"])
         except (OSError, ValueError):
             return
-        if worker not in self.killed:
+        if worker not in self.killed and len(self.killed) < self.times:
             self.killed.add(worker)
             os.kill(worker, signal.SIGKILL)
 
@@ -273,6 +273,16 @@ def test_a_worker_that_is_killed_once_costs_no_run_and_no_bit(tmp_path: Path, un
     assert 0 < long.facts["went_on_from_step"] < EPOCHS * 17
     assert short.facts["went_on_from_step"] == 0
     assert everything(long) == uninterrupted
+
+
+def test_a_workers_death_disturbs_no_other_cohort(tmp_path: Path) -> None:
+    """Two long runs beside one another: one worker is killed, the other one's run knows nothing of it."""
+    words = (f"training.epochs={EPOCHS}", "executor.workers=2", "executor.checkpoint_seconds=0", f"outputs={tmp_path}")
+    killer = Killer(tmp_path, others=0, times=1)
+    killer.start()
+    results = run([composed("executor=local", *words, f"model.depth={depth}") for depth in (2, 3)], quiet=True)
+    killer.join()
+    assert sorted(result.facts["went_on_from_epoch"] > 0 for result in results) == [False, True]
 
 
 def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command_finishes_it(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs_fixtures import composed, everything
+from runs_fixtures import command, composed, everything
 from safetensors.numpy import load_file, save_file
 
 from mlpexp.results import Result
@@ -223,3 +223,24 @@ def test_a_damaged_checkpoint_costs_time_and_no_run(tmp_path: Path) -> None:
     (result,) = run(composed("training.epochs=3", place), quiet=True)
     (alone,) = run(composed("training.epochs=3", f"outputs={tmp_path / 'b'}"), quiet=True)
     assert everything(result) == everything(alone)
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_says_so_and_leaves_no_process_and_goes_on(
+    sign: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    words = ["train", "tracking=none", "model.width=8", "training.epochs=60", f"outputs={tmp_path}"]
+    often = [sys.executable, "-m", "mlpexp", *words, "executor.checkpoint_seconds=0"]
+    process = subprocess.Popen(often, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not list(tmp_path.glob("cohorts/*/checkpoint.safetensors")):
+        time.sleep(0.02)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(sign)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert told.splitlines()[-1].startswith("mlpexp: interrupted; finished runs are recorded")
+    assert "Traceback" not in told
+    assert "Warning" not in told
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    again = command(*words, cwd=tmp_path, timeout=180)
+    assert "going on from an interrupted or a shorter run: 1 run" in again.stderr
