@@ -15,14 +15,19 @@ N, Q = 12, 30
 """Fewer examples than weights: infinitely many weights fit exactly."""
 
 
-def problem(examples: int = N) -> Parts:
+def problem(rows: int = N) -> Parts:
     generator = np.random.default_rng(0)
-    features = generator.standard_normal((examples + 4, Q))
-    targets = features @ generator.standard_normal((Q, 2)) + 0.5 * generator.standard_normal((examples + 4, 2))
-    cuts = [slice(0, examples), slice(examples, examples + 2), slice(examples + 2, examples + 4)]
+    features = generator.standard_normal((rows + 4, Q))
+    targets = features @ generator.standard_normal((Q, 2)) + 0.5 * generator.standard_normal((rows + 4, 2))
+    cuts = [slice(0, rows), slice(rows, rows + 2), slice(rows + 2, rows + 4)]
     parts = [Part(features[cut], targets[cut]) for cut in cuts]
     dataset = Dataset("made_up", "regression", features, targets, ())
     return Parts(dataset, *parts, np.zeros(Q), np.ones(Q))
+
+
+def examples(parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """X [n, q] and Y [n, k] of the training part."""
+    return np.asarray(parts.training.features, np.float64), np.asarray(parts.training.targets, np.float64)
 
 
 def descended(parts: Parts, updates: int) -> NDArray[np.float64]:
@@ -41,16 +46,17 @@ def descended(parts: Parts, updates: int) -> NDArray[np.float64]:
 def test_gradient_descent_from_zero_finds_the_solution_of_least_norm() -> None:
     parts = problem()
     found = descended(parts, 20_000)
-    least = np.linalg.pinv(parts.training.features) @ parts.training.targets
+    x, y = examples(parts)
+    least = np.linalg.pinv(x) @ y
     np.testing.assert_allclose(found, least, atol=1e-9)
-    other = least + (np.eye(Q) - np.linalg.pinv(parts.training.features) @ parts.training.features) @ np.ones((Q, 2))
-    np.testing.assert_allclose(parts.training.features @ other, parts.training.targets, atol=1e-9)  # fits as well
+    other = least + (np.eye(Q) - np.linalg.pinv(x) @ x) @ np.ones((Q, 2))
+    np.testing.assert_allclose(x @ other, y, atol=1e-9)  # fits as well
     assert np.linalg.norm(found) < 0.9 * np.linalg.norm(other)
 
 
 def singular(parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """V, the curvatures of the mean loss (1/n) Σ ‖y − f‖², and what least squares has along each direction."""
-    x, y = parts.training.features, parts.training.targets
+    x, y = examples(parts)
     u, s, vt = np.linalg.svd(x, full_matrices=False)
     return vt.T, 2 * s**2 / len(x), (u.T @ y) / s[:, None]
 
