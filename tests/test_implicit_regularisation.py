@@ -22,7 +22,7 @@ def problem(rows: int = N) -> Parts:
     cuts = [slice(0, rows), slice(rows, rows + 2), slice(rows + 2, rows + 4)]
     parts = [Part(features[cut], targets[cut]) for cut in cuts]
     dataset = Dataset("made_up", "regression", features, targets, ())
-    return Parts(dataset, *parts, np.zeros(Q), np.ones(Q))
+    return Parts(dataset, parts[0], parts[1], parts[2], np.zeros(Q), np.ones(Q))
 
 
 def examples(parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -40,7 +40,7 @@ def descended(parts: Parts, updates: int) -> NDArray[np.float64]:
     )  # fmt: skip
     with mock.patch.object(lanes_module, "prepare", return_value=parts):
         (history,) = reference.trained([config])
-    return history.ending.final.reshape(Q, 2)
+    return np.asarray(history.ending.final, np.float64).reshape(Q, 2)
 
 
 def test_gradient_descent_from_zero_finds_the_solution_of_least_norm() -> None:
@@ -58,7 +58,7 @@ def singular(parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64], ND
     """V, the curvatures of the mean loss (1/n) Σ ‖y − f‖², and what least squares has along each direction."""
     x, y = examples(parts)
     u, s, vt = np.linalg.svd(x, full_matrices=False)
-    return vt.T, 2 * s**2 / len(x), (u.T @ y) / s[:, None]
+    return np.asarray(vt.T, np.float64), np.asarray(2 * s**2 / len(x)), np.asarray((u.T @ y) / s[:, None])
 
 
 @pytest.mark.parametrize("updates", [1, 30, 400])
