@@ -71,10 +71,10 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
     return plan([one for point in points for one in point.runs()], again)
 
 
-def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list[Result]:
+def execute(order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
 
-    `sweep` names the sweep that asks, in the tracking store.
+    `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before.
     """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
@@ -86,7 +86,8 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             )
         if order.bases:
             display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
-        for line in order.warnings():
+        planned = order.warnings()
+        for line in () if told else planned:
             display.warning(line)
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
@@ -101,7 +102,7 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             raise RunError("\n".join(failures))
         results = order.results()
         found = Counter(line for run in results if run.fingerprint in fresh for line in run.warnings)
-        for line in found.keys() - set(order.warnings()):
+        for line in (line for line in found if line not in planned):  # what training found
             display.warning(f"{line} ({found[line]} of {counted(len(wanted), 'run')})")
     return results
 

@@ -71,7 +71,7 @@ def launch(
             configs = [pick.fresh for pick in picks]
             order = order_of(configs)
         sweep.keep(order, job_overrides)
-        execute(order, sweep=sweep.name)
+        execute(order, sweep=sweep.name, told=bool(options.tune))
     except DiskFull as error:
         _tell(error, console)
     except OSError as error:
