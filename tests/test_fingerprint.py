@@ -37,7 +37,11 @@ RICH = (
 """A point at which every key has an effect."""
 
 
-GIVEN = {"idx": ["data.path=x"], "table": ["data.path=x", "data.target=y", "data.separator=semicolon"]}
+GIVEN = {
+    "idx": ["data.path=x"],
+    "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
+    "critical": ["model.activation=tanh"],
+}
 """What an option cannot do without."""
 
 

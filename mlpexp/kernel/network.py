@@ -1,6 +1,6 @@
 """The forward pass of R networks of one shape: X_{l+1} = σ(X_l W_l + b_l), and z_L for the output function."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -31,6 +31,10 @@ class Network:
         """R."""
         return len(self.parameters)
 
+    def lane(self, lane: int) -> "Network":
+        """The network of one lane, whose parameters are a view: what changes them changes these."""
+        return Network(self.layout, self.activation, self.parameters[lane : lane + 1])
+
     def select(self, lanes: Tensor) -> "Network":
         """The networks of these lanes, copied; their numbers do not depend on who else is there."""
         return Network(self.layout, self.activation, self.parameters.index_select(0, lanes))
@@ -59,16 +63,25 @@ class Trace:
         self.masks: list[Tensor] = []
 
 
-def forward(network: Network, inputs: Tensor, trace: Trace, masks: list[Tensor] | None = None) -> Tensor:
+def forward(
+    network: Network,
+    inputs: Tensor,
+    trace: Trace,
+    masks: list[Tensor] | None = None,
+    after_product: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:
     """z_L, [R, B, k_{L+1}], for inputs [R, B, q]; keeps every X_l and Z_l in the trace.
 
-    `masks` multiply the outputs of hidden layers (dropout), one [R, B, k] for each.
+    `masks` multiply the outputs of hidden layers (dropout), one [R, B, k] for each. `after_product(l, X_l W_l)` may
+    change the product in place before it goes on (initialisation by data).
     """
     trace.masks = masks or []
     last = network.layout.depth - 1
     for l, weight in enumerate(network.weights):
         trace.inputs[l] = inputs
         z = product(inputs, weight, out=trace.z[l])
+        if after_product:
+            after_product(l, z)
         if network.biases:
             z += network.biases[l][:, None, :]
         if l == last:
