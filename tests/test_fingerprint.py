@@ -40,7 +40,7 @@ RICH = (
 GIVEN = {
     "idx": ["data.path=x"],
     "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
-    "critical": ["model.activation=tanh"],
+    "critical": ["model.activation=tanh", "model.negative_slope=null"],
 }
 """What an option cannot do without."""
 

@@ -21,7 +21,7 @@ def scale_to_unit_variance(network: Network, inputs: Tensor) -> None:
 
     def rescale(l: int, product: Tensor) -> None:
         count = product.shape[1] * product.shape[2]
-        wide = product.double()
+        wide = product.to(torch.float64)
         centred = wide - (wide.sum(dim=(1, 2), keepdim=True) / count)
         spread = torch.linalg.vector_norm(centred, dim=(1, 2), keepdim=True) / count**0.5
         factor = torch.reciprocal(torch.where(spread > 0, spread, 1.0)).to(product.dtype)
