@@ -104,8 +104,8 @@ class Config(Section):
         if self.initialisation.name == "critical":
             from mlpexp.critical_weights import refusals  # loads scipy, which other runs need not wait for
 
-            for line in refusals(self.model, self.initialisation.sigma_b):
-                raise ValueError(f"initialisation=critical: {line}")
+            if lines := refusals(self.model, self.initialisation.sigma_b):
+                raise ValueError(f"initialisation=critical: {', and '.join(lines)}")
 
     def _refuse_what_the_precision_cannot_hold(self) -> None:
         """A floor of 1e-60 is 0 in float32: it would be trained with another number than it says."""

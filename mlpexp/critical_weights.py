@@ -25,29 +25,31 @@ if TYPE_CHECKING:
 def refusals(model: Model, sigma_b: float) -> list[str]:
     """A line for each activation of the model (but files of the user's own) that has no critical σ_w."""
     named = [name for name in model.activation_names() if not is_own(name)]
-    found = [_named(name, tuple(model.parameters_of(name).items()), sigma_b) for name in named]
+    found = [_named(model, name, sigma_b) for name in named]
     return [one for one in found if isinstance(one, str)]
 
 
 def sigma_w(model: Model, sigma_b: float, own: Callable[[str], Activation]) -> list[float]:
-    """σ_w of each layer, [L]. `own` gives the functions of a file of the user's own."""
+    """σ_w of each layer, [L]. `own` gives the functions of a file of the user's own. Raises NotCritical."""
     names = model.activation if isinstance(model.activation, list) else [model.activation] * max(1, model.depth - 1)
-    solved: dict[str, float] = {}
-    for name in set(names):
-        one = (
-            of_activation(own(name), sigma_b)
-            if is_own(name)
-            else _named(name, tuple(model.parameters_of(name).items()), sigma_b)
-        )
-        if isinstance(one, str):
-            raise NotCritical(one)
-        solved[name] = one
-    fed = [names[0], *names] if model.depth > 1 else names[:1]
-    return [solved[name] for name in fed]
+    feeding = [names[0], *names] if model.depth > 1 else names[:1]
+
+    @lru_cache
+    def solved(name: str) -> float:
+        found = of_activation(own(name), sigma_b) if is_own(name) else _named(model, name, sigma_b)
+        if isinstance(found, str):
+            raise NotCritical(found)
+        return found
+
+    return [solved(name) for name in feeding]
+
+
+def _named(model: Model, name: str, sigma_b: float) -> float | str:
+    return _solved(name, tuple(model.parameters_of(name).items()), sigma_b)
 
 
 @lru_cache
-def _named(name: str, parameters: tuple[tuple[str, float], ...], sigma_b: float) -> float | str:
+def _solved(name: str, parameters: tuple[tuple[str, float], ...], sigma_b: float) -> float | str:
     return of_activation(activation(name, **dict(parameters)), sigma_b)
 
 

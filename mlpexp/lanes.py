@@ -79,8 +79,8 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     seeds = [config.stream_seeds() for config in configs]
     schemes = [_scheme(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
-    network = Network(layout, activation_of(first.model, first.model.activation), parameters)
-    _scale_on_data(network, configs, parts.training.features)
+    sigma = activation_of(first.model, first.model.activation)
+    _scale_on_data(Network(layout, sigma, parameters), configs, parts.training.features)
     parameters = parameters.to(device)
     rules = [
         _rule([configs[i] for i in lanes], device)
@@ -95,7 +95,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     zero = torch.zeros(len(configs), dtype=torch.int64, device=device)
     return Lanes(
         numbers=numbers,
-        network=Network(layout, activation_of(first.model, first.model.activation), parameters),
+        network=Network(layout, sigma, parameters),
         rules=rules,
         parts={
             name: _examples(part, name, configs, parts, dtype, device)

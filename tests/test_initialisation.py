@@ -19,6 +19,7 @@ from mlpexp.kernel.initialisation import (
     lecun,
     normal,
     orthogonal,
+    orthonormal,
     torch_default,
 )
 from mlpexp.kernel.layout import Layout
@@ -175,6 +176,15 @@ def test_orthogonal_weights_come_from_the_same_normals_by_qr_with_a_positive_dia
     r = weight.T @ normals
     torch.testing.assert_close(r.tril(-1), torch.zeros_like(r), rtol=0, atol=1e-13)
     assert bool((r.diagonal() > 0).all())
+
+
+@pytest.mark.parametrize("shape", [(33, 17), (128, 128), (300, 100)])
+def test_the_bits_of_orthogonal_weights_do_not_depend_on_where_they_lie(shape: tuple[int, int]) -> None:
+    normals = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = orthonormal(normals)
+    for offset in (1, 3, 5, 7):
+        moved = torch.empty(normals.numel() + 8, dtype=torch.float64)[offset : offset + normals.numel()].view(shape)
+        assert torch.equal(orthonormal(moved.copy_(normals)), expected)
 
 
 def test_orthogonal_weights_are_rotations_without_a_preferred_direction() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.streams import stream
 
-Distribution = Literal["normal", "uniform", "orthogonal"]
+Independent = Literal["normal", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Scheme:
     about scales in the end (kernel/lsuv.py).
     """
 
-    distribution: Distribution
+    distribution: Independent | Literal["orthogonal"]
     weights: Callable[[int, int], float]
     biases: Callable[[int, int], float] = lambda k_in, k_out: 0.0
     factors: tuple[float, ...] | None = None
@@ -50,22 +50,22 @@ class Scheme:
         return weights, [of_one * self.biases(*size) ** 2 * layout.bias for size in sizes]
 
 
-def glorot(gain: float = 1.0, distribution: Distribution = "normal") -> Scheme:
+def glorot(gain: float = 1.0, distribution: Independent = "normal") -> Scheme:
     """Var(W) = gain²·2/(k_in + k_out) (Glorot & Bengio 2010)."""
     return _of_variance(lambda k_in, k_out: 2 / (k_in + k_out), gain, distribution)
 
 
-def he(gain: float = 1.0, distribution: Distribution = "normal") -> Scheme:
+def he(gain: float = 1.0, distribution: Independent = "normal") -> Scheme:
     """Var(W) = gain²·2/k_in (He et al. 2015)."""
     return _of_variance(lambda k_in, k_out: 2 / k_in, gain, distribution)
 
 
-def lecun(gain: float = 1.0, distribution: Distribution = "normal") -> Scheme:
+def lecun(gain: float = 1.0, distribution: Independent = "normal") -> Scheme:
     """Var(W) = gain²/k_in (LeCun et al. 1998)."""
     return _of_variance(lambda k_in, k_out: 1 / k_in, gain, distribution)
 
 
-def _of_variance(variance: Callable[[int, int], float], gain: float, distribution: Distribution) -> Scheme:
+def _of_variance(variance: Callable[[int, int], float], gain: float, distribution: Independent) -> Scheme:
     """Normals of that variance, or uniforms on ±√3 of its root, whose variance is the same."""
     if distribution == "uniform":
         gain *= math.sqrt(3)
