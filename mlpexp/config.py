@@ -99,7 +99,15 @@ class Config(Section):
             raise ValueError(f"seeds.dropout={self.seeds.dropout} has no effect with model.dropout=0; leave it null")
         if self.data.label_noise == 0 and self.seeds.noise is not None:
             raise ValueError(f"seeds.noise={self.seeds.noise} has no effect with data.label_noise=0; leave it null")
+        self._refuse_what_is_not_critical()
         return self
+
+    def _refuse_what_is_not_critical(self) -> None:
+        if self.initialisation.name == "critical":
+            from mlpexp.critical_weights import refusals  # loads scipy, which other runs need not wait for
+
+            if lines := refusals(self.model, self.initialisation.sigma_b):
+                raise ValueError(f"initialisation=critical: {', and '.join(lines)}")
 
     def _refuse_what_the_precision_cannot_hold(self) -> None:
         """A floor of 1e-60 is 0 in float32: it would be trained with another number than it says."""

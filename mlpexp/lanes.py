@@ -10,24 +10,28 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
+from mlpexp.critical_weights import of_torch, sigma_w
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.losses import Loss
+from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
-from mlpexp.kernel.own_activation import own_activation
+from mlpexp.kernel.own_activation import functions_of, own_activation
 from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
 from mlpexp.shapes import layout_of
+from mlpexp.theory import Activation as InTheory
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -79,7 +83,9 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     seeds = [config.stream_seeds() for config in configs]
     schemes = [_scheme(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
-    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters).to(device))
+    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
+    _scale_on_data(network, configs, parts.training.features)
+    network = Network(layout, network.activations, network.rows.to(device))
     rules = [
         _rule([configs[i] for i in lanes], device)
         for _, group in groupby(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
@@ -122,8 +128,25 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
 
 
 def _scheme(config: Config) -> Scheme:
-    keys = config.initialisation.model_dump()
-    return SCHEMES[keys.pop("name")](**keys)
+    keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
+    if config.initialisation.name == "critical":
+        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: _in_theory(model, name))
+    return SCHEMES[config.initialisation.name](**keys)
+
+
+def _in_theory(model: Model, name: str) -> InTheory:
+    """A file of the user's own, as theory takes it."""
+    return of_torch(name, *functions_of((model.activation_sources or {})[name], name))
+
+
+def _scale_on_data(network: Network, configs: Sequence[Config], features: NDArray[np.generic]) -> None:
+    """The weights of lanes with initialisation=lsuv, each on a batch of its own, drawn from the training part."""
+    for lane, config in enumerate(configs):
+        if config.initialisation.name == "lsuv":
+            seed = config.stream_seeds()["initialisation"]
+            rows = batch_of(seed, config.initialisation.examples, len(features))
+            inputs = torch.from_numpy(features[rows]).to(network.parameters)
+            scale_to_unit_variance(network.lane(lane), inputs[None])
 
 
 def _schedule(config: Config) -> Schedule:

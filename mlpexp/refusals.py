@@ -126,7 +126,8 @@ def _line(mistake: dict[str, Any], content: Mapping[str, Any]) -> str:
             return f"{key} must be one of {allowed}; got {value!r}{nearest(str(value), allowed.split(', '))}"
         case "value_error":
             text = str(context["error"])
-            return text if text.startswith(("data", "model", "training", "seeds", "optimizer")) else f"{key} {text}"
+            groups = ("data", "model", "initialisation", "training", "seeds", "optimizer")
+            return text if text.startswith(groups) else f"{key} {text}"
         case "greater_than":
             return f"{key} must be above {context['gt']:g}, got {value}"
         case "greater_than_equal":

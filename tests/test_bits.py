@@ -35,6 +35,7 @@ from mlpexp import training
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
+from mlpexp.critical_weights import refusals
 from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
@@ -243,6 +244,8 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
+    if choice is not None and choice[3] == "critical":
+        common["model"]["activation"] = "tanh"  # has a critical point at every sigma_b
     common["measurements"] = {"quantities": list(QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
     kinds = []
     for i in range(draw(st.integers(1, 5))):
@@ -280,6 +283,8 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
         model |= {key: field.default for key, field in Model.model_fields.items() if key.startswith("batch_norm_")}
     training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
     training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
+    if own["initialisation"]["name"] == "critical" and refusals(Model(**model), own["initialisation"]["sigma_b"]):
+        content["initialisation"] = {"name": "he"}
     if own["optimizer"]["name"] == "rprop" and choice is not None and choice[2] == "schedule":
         content["optimizer"] = PLAIN["optimizer"]  # Rprop has no rate to schedule
     elif own["optimizer"]["name"] == "rprop":
@@ -514,7 +519,7 @@ PLACES = {
 }
 CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
-ONLY_IN = {"bmm": "product"}
+ONLY_IN = {"bmm": "product", "qr": "orthonormal", "diagonal": "orthonormal"}
 
 KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
 SOURCES = [*KERNEL, Path(str(training.__file__))]

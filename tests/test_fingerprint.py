@@ -50,6 +50,7 @@ GIVEN = {
     "idx": ["data.path=x"],
     "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
     "gradient_descent": ["optimizer.momentum=0.5"],
+    "critical": ["model.activation=tanh", "model.negative_slope=null"],
 }
 """What an option, or a key of it, cannot do without."""
 BELONGING = {"training": ("training.schedule=step", "training.decay_every=5"), "model": ("model.batch_norm=after",)}

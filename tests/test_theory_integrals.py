@@ -74,7 +74,7 @@ def test_kinks_of_ones_own_functions_are_found(shift: float) -> None:
 
 
 def test_a_kink_that_is_not_named_is_refused_instead_of_a_wrong_number() -> None:
-    with pytest.raises(theory.Unreachable, match="name the places"):
+    with pytest.raises(theory.Unreachable, match="name the kinks"):
         MeanField(Activation("hard", *hard_tanh()), 1.0).chi(1.0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlpexp.theory.activations import Activation
 from mlpexp.theory.integrals import Numbers
-from mlpexp.theory.mean_field import MeanField, mean_square, mean_square_slope, roots
+from mlpexp.theory.mean_field import LENGTHS, MeanField, mean_square, mean_square_slope, roots
 
 
 class NotCritical(ValueError):
@@ -32,6 +32,8 @@ def critical(activation: Activation, sigma_b2: float = 0.0) -> Critical:
     At length q, χ = 1 means σ_w² = 1/E[σ′²]; the length lasts where E[σ²]/E[σ′²] + σ_b² = q. So one equation in q is
     solved, and of its roots those are kept near which lengths stay.
     """
+    if not np.all(mean_square_slope(activation, LENGTHS) > 0):
+        raise NotCritical(f"{activation.name} has no critical point: its derivative is 0")
     points = [
         Critical(1 / float(mean_square_slope(activation, q)), sigma_b2, q) for q in _lengths(activation, sigma_b2)
     ]

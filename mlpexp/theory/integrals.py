@@ -52,10 +52,8 @@ def gaussian_mean(f: Function, variance: ArrayLike, kinks: Sequence[float] = (),
         if not open_ones.any():
             return found
     i = np.argmax(open_ones)
-    raise Unreachable(
-        f"E f(m + √q u) is not reached to {ACCURACY:g} at m={m.flat[i]:.3g}, q={spread.flat[i] ** 2:.3g}; "
-        "name the places where f or its derivative jumps"
-    )
+    way_out = "f is not finite there" if not np.isfinite(before.flat[i]) else "name the kinks of f"
+    raise Unreachable(f"E f(m + √q u) is not reached at m={m.flat[i]:.3g}, q={spread.flat[i] ** 2:.3g}; {way_out}")
 
 
 def _rule(f: Function, edges: Numbers, step: float) -> tuple[Numbers, Numbers]:
