@@ -1,0 +1,220 @@
+"""A study, from its question to its figure: train what is missing, make the table, draw it, judge the claims.
+
+Flow: study_definition → **study** → runner, tuning → recorded runs → table → figure.py → study_files.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlpexp.composition import Composer, loader
+from mlpexp.config import Config, absolute_outputs
+from mlpexp.estimates import training_seconds
+from mlpexp.journal import json_bytes, write_atomically
+from mlpexp.planning import Order
+from mlpexp.refusals import ConfigError
+from mlpexp.results import Result
+from mlpexp.runner import execute, order_of
+from mlpexp.study_definition import Point, Study
+from mlpexp.tuning import Grid, candidates, tune
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "runs.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one point, seed by seed; `chosen` was picked on validation, `on_edge` names what lies on an edge."""
+
+    part: str
+    condition: str
+    axes: dict[str, Any]
+    chosen: dict[str, str]
+    on_edge: list[str]
+    runs: list[str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which runs a figure stands on: kept beside it, so that it is drawn again without a search or data."""
+
+    study: str
+    size: str
+    key: str
+    rows: list[Row]
+    searched: list[str] = field(default_factory=list)
+    """Runs of the candidates that the learning rate (or what else is tuned) was picked from."""
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """All runs, those of the search at the end."""
+        return list(dict.fromkeys([*(name for row in self.rows for name in row.runs), *self.searched]))
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the figure's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / MANIFEST, json_bytes(asdict(self)))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest | None":
+        """None where the study was not run yet."""
+        if not (folder / MANIFEST).exists():
+            return None
+        content = json.loads((folder / MANIFEST).read_text())
+        return cls(**{**content, "rows": [Row(**row) for row in content["rows"]]})
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a study needs: points that are not tuned, and for the tuned ones all candidates."""
+
+    study: Study
+    composer: Composer
+    points: list[Point]
+    configs: list[Config]
+    """Of each point, with the seeds that are scored; where it is tuned, of its first candidate."""
+    searched: list[Config]
+
+    @property
+    def outputs(self) -> Path:
+        """The absolute outputs folder."""
+        return Path(absolute_outputs(self.configs[0].outputs))
+
+    def order(self) -> Order:
+        """Everything, for counting and estimates: a pick costs what its first candidate costs."""
+        return order_of([*self.searched, *self.configs])
+
+    def fixed(self) -> list[Config]:
+        """What can be trained at once: the points that are not tuned."""
+        return [c for c, p in zip(self.configs, self.points, strict=True) if not self.study.parts[p.part].tune]
+
+
+@contextmanager
+def composed(study: Study) -> Iterator[Runs]:
+    """Every point of the study, composed and checked; raises ConfigError with all that is refused."""
+    own = study.folder / "conf"
+    with loader(str(own) if own.is_dir() else None) as files:
+        composer = Composer(files, "train")
+        points = study.points()
+        words = [_scored(study, point) for point in points]
+        searched = [words for point in points for words in _candidates(study, point)]
+        configs = [_above_search(study, *pair) for pair in zip(points, composer.configs(words), strict=True)]
+        yield Runs(study, composer, points, configs, composer.configs(searched))
+
+
+def _scored(study: Study, point: Point) -> list[str]:
+    """Overrides of a point with its seeds, at the first candidate where it is tuned."""
+    first = [f"{key}={values[0]}" for key, values in study.tune_of(point.part).items()]
+    return [*point.overrides, *first, f"replicates={study.parts[point.part].replicates}"]
+
+
+def _above_search(study: Study, point: Point, config: Config) -> Config:
+    """Where a point is tuned, its scored seeds lie above those of the search."""
+    part = study.parts[point.part]
+    return config.model_copy(update={"seed": config.seed + part.search_replicates}) if part.tune else config
+
+
+def _candidates(study: Study, point: Point) -> list[list[str]]:
+    grid = study.tune_of(point.part)
+    return [words for _, words in candidates(_to_tune(study, point), grid)] if grid else []
+
+
+def _to_tune(study: Study, point: Point) -> list[str]:
+    return [*point.overrides, f"replicates={study.parts[point.part].search_replicates}"]
+
+
+def train(needed: Runs, quiet: bool = False) -> Manifest:
+    """Train all that is missing, in two orders: what needs no search with all candidates, then the picks.
+
+    Raises RunError where a run failed; what is recorded stays, and the same call goes on.
+    """
+    study = needed.study
+    name = study.place.replace("/", "-")
+    execute(order_of([*needed.searched, *needed.fixed()]), quiet, name)
+    configs, picks = list(needed.configs), [None] * len(needed.points)  # type: list[Config], list[Any]
+    for part in study.parts:
+        grid: Grid = study.tune_of(part)
+        here = [i for i, point in enumerate(needed.points) if point.part == part]
+        if not grid:
+            continue
+        words = [_to_tune(study, needed.points[i]) for i in here]
+        for i, pick in zip(here, tune(needed.composer, words, grid), strict=True):
+            picks[i] = pick
+            configs[i] = pick.fresh.model_copy(update={"replicates": study.parts[part].replicates})
+    order = order_of(configs)
+    execute(order, quiet, name)
+    names = iter(order.fingerprints)
+    rows = []
+    for point, config, pick in zip(needed.points, configs, picks, strict=True):
+        chosen, edge = (pick.chosen, pick.on_edge) if pick else ({}, [])
+        runs = [next(names) for _ in range(config.replicates)]
+        rows.append(Row(point.part, point.condition, point.axes, chosen, edge, runs))
+    searched = order_of(needed.searched).fingerprints if needed.searched else []
+    return Manifest(study.slug, study.size, study.key, rows, searched)
+
+
+def progress(needed: Runs) -> tuple[int, int, float]:
+    """Runs recorded, runs needed, and about how many seconds the open ones will take.
+
+    What a search will pick is not known before; a pick that is not recorded counts as open.
+    """
+    order = needed.order()
+    manifest = Manifest.read(figure_folder(needed))
+    known = (
+        [name for name in manifest.fingerprints if (order.folder / name / "result.json").exists()] if manifest else []
+    )
+    total = len(set(order.fingerprints))
+    if manifest and manifest.key == needed.study.key and len(known) == len(manifest.fingerprints):
+        return total, total, 0.0
+    return total - len(order.to_train), total, training_seconds(order)[0]
+
+
+def figure_folder(needed: Runs) -> Path:
+    """Where the study's figure, claims and manifest lie."""
+    return needed.outputs / "studies" / needed.study.place
+
+
+def table_of(
+    manifest: Manifest, outputs: Path, read: Callable[[Result], dict[str, Any]] | None = None
+) -> "pd.DataFrame":
+    """One row a run: part, condition, the grid's keys, seed, status, scores, all flat config keys, the fingerprint,
+    and what the study's own `read(run)` adds. Raises ConfigError where a run is missing.
+    """
+    import pandas as pd
+
+    missing = [name for row in manifest.rows for name in row.runs if not _result(outputs, name).exists()]
+    if missing:
+        raise ConfigError(
+            [
+                f"{len(missing)} of the {sum(len(row.runs) for row in manifest.rows)} runs are not recorded below "
+                f"{outputs}, {missing[0]} the first; `mlpexp study {manifest.study}` trains them"
+            ]
+        )
+    rows = []
+    for row in manifest.rows:
+        for name in row.runs:
+            run = _result(outputs, name)
+            own = {"part": row.part, "condition": row.condition, "fingerprint": name, "status": run.status}
+            flat = run.config.flat()
+            rows.append(own | flat | row.axes | run.scores | (read(run) if read else {}))
+    return pd.DataFrame(rows)
+
+
+def seconds_of(manifest: Manifest, outputs: Path, workers: int = 2) -> float:
+    """What the training of all runs took on that many processes, the search included; starting them is not in it."""
+    facts = [_result(outputs, name).facts for name in manifest.fingerprints if _result(outputs, name).exists()]
+    return sum(float(one["seconds"]) / int(one["lanes"]) for one in facts) / workers
+
+
+def _result(outputs: Path, name: str) -> Result:
+    return Result(outputs / "runs" / name)
+
+
+def counts(manifest: Manifest) -> Sequence[int]:
+    """How many seeds the points have, each number once."""
+    return sorted({len(row.runs) for row in manifest.rows})
