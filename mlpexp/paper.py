@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import Collection, LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from mlpexp.figures import FigureCanvasAgg
@@ -26,7 +27,7 @@ from mlpexp.verdicts import mean
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's, told apart by the colour-blind; markers tell them apart in grey."""
 MARKERS, DASHES = "os^Dv<>", ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
-THEORY = {"color": "#000000", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
+THEORY: Mapping[str, Any] = {"color": "#000000", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 """How a prediction is drawn: never with a marker, always in the same way."""
 
 
@@ -130,6 +131,11 @@ def powers_of_two(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def whole_numbers(axes: Axes) -> None:
+    """Ticks of the x axis at whole numbers alone: layers, epochs."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def means(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
     """Mean over seeds and its 95 % interval at each value of `by`: columns `by value low high count`."""
     rows = []
@@ -137,6 +143,15 @@ def means(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
         found = mean([float(value) for value in group[column] if np.isfinite(value)])
         rows.append({by: key, "value": found.value, "low": found.low, "high": found.high, "count": found.count})
     return pd.DataFrame(rows, columns=[by, "value", "low", "high", "count"])
+
+
+def share_interval(successes: ArrayLike) -> tuple[float, float, float]:
+    """A share with its 95 % interval (Wilson 1927), which stays between 0 and 1: (share, low, high)."""
+    from scipy.stats import binomtest
+
+    found = np.asarray(successes, dtype=bool)
+    interval = binomtest(int(found.sum()), len(found)).proportion_ci(method="wilson")
+    return float(found.mean()), float(interval.low), float(interval.high)
 
 
 def rendered(figure: Figure, key: str) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 from mlpexp.runner import execute, order_of
 from mlpexp.study_definition import Point, Study
-from mlpexp.tuning import Grid, candidates, tune
+from mlpexp.tuning import Pick, candidates, tune
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,8 +90,9 @@ class Runs:
         return order_of([*self.searched, *self.configs])
 
     def fixed(self) -> list[Config]:
-        """What can be trained at once: the points that are not tuned."""
-        return [c for c, p in zip(self.configs, self.points, strict=True) if not self.study.parts[p.part].tune]
+        """What can be trained at once: the points for which nothing is picked."""
+        pairs = zip(self.configs, self.points, strict=True)
+        return [config for config, point in pairs if self.study.picked_from(point) is None]
 
 
 @contextmanager
@@ -108,15 +109,16 @@ def composed(study: Study) -> Iterator[Runs]:
 
 
 def _scored(study: Study, point: Point) -> list[str]:
-    """Overrides of a point with its seeds, at the first candidate where it is tuned."""
-    first = [f"{key}={values[0]}" for key, values in study.tune_of(point.part).items()]
+    """Overrides of a point with its seeds, at the first candidate where something is picked."""
+    first = [f"{key}={values[0]}" for key, values in study.tune_of(study.picked_from(point) or point.part).items()]
     return [*point.overrides, *first, f"replicates={study.parts[point.part].replicates}"]
 
 
 def _above_search(study: Study, point: Point, config: Config) -> Config:
-    """Where a point is tuned, its scored seeds lie above those of the search."""
-    part = study.parts[point.part]
-    return config.model_copy(update={"seed": config.seed + part.search_replicates}) if part.tune else config
+    """Where something is picked for a point, its scored seeds lie above those of the search."""
+    source = study.picked_from(point)
+    above = study.parts[source].search_replicates if source else 0
+    return config.model_copy(update={"seed": config.seed + above})
 
 
 def _candidates(study: Study, point: Point) -> list[list[str]]:
@@ -136,26 +138,41 @@ def train(needed: Runs, quiet: bool = False) -> Manifest:
     study = needed.study
     name = study.place.replace("/", "-")
     execute(order_of([*needed.searched, *needed.fixed()]), quiet, name)
-    configs, picks = list(needed.configs), [None] * len(needed.points)  # type: list[Config], list[Any]
-    for part in study.parts:
-        grid: Grid = study.tune_of(part)
-        here = [i for i, point in enumerate(needed.points) if point.part == part]
-        if not grid:
-            continue
-        words = [_to_tune(study, needed.points[i]) for i in here]
-        for i, pick in zip(here, tune(needed.composer, words, grid), strict=True):
-            picks[i] = pick
-            configs[i] = pick.fresh.model_copy(update={"replicates": study.parts[part].replicates})
+    picks = pick_all(needed)
+    configs = [_picked(needed, *pair) for pair in zip(needed.points, needed.configs, picks, strict=True)]
     order = order_of(configs)
     execute(order, quiet, name)
     names = iter(order.fingerprints)
     rows = []
     for point, config, pick in zip(needed.points, configs, picks, strict=True):
-        chosen, edge = (pick.chosen, pick.on_edge) if pick else ({}, [])
+        chosen = pick.chosen if pick else {}
+        edge = pick.on_edge if pick and study.parts[point.part].tune else []  # said once, where it was picked
         runs = [next(names) for _ in range(config.replicates)]
         rows.append(Row(point.part, point.condition, point.axes, chosen, edge, runs))
     searched = order_of(needed.searched).fingerprints if needed.searched else []
     return Manifest(study.slug, study.size, study.key, rows, searched)
+
+
+def pick_all(needed: Runs) -> list[Pick | None]:
+    """What was picked for each point, from the recorded runs of the search; None where nothing is picked."""
+    study = needed.study
+    found: dict[str, Pick] = {}
+    for part in study.parts:
+        if study.tune_of(part):
+            points = study.points_of(part)
+            made = tune(needed.composer, [_to_tune(study, point) for point in points], study.tune_of(part))
+            found |= {repr(point): pick for point, pick in zip(points, made, strict=True)}
+    return [found.get(repr(study.source_of(point))) for point in needed.points]
+
+
+def _picked(needed: Runs, point: Point, config: Config, pick: Pick | None) -> Config:
+    """A point's config with what was picked for it, and with the fresh seeds of the pick."""
+    if pick is None:
+        return config
+    chosen = [f"{key}={value}" for key, value in pick.chosen.items()]
+    replicates = needed.study.parts[point.part].replicates
+    composed = needed.composer.config([*point.overrides, *chosen, f"replicates={replicates}"])
+    return composed.model_copy(update={"seed": pick.fresh.seed})
 
 
 def progress(needed: Runs) -> tuple[int, int, float]:
@@ -164,13 +181,12 @@ def progress(needed: Runs) -> tuple[int, int, float]:
     What a search will pick is not known before; a pick that is not recorded counts as open.
     """
     order = needed.order()
-    manifest = Manifest.read(figure_folder(needed))
-    known = (
-        [name for name in manifest.fingerprints if (order.folder / name / "result.json").exists()] if manifest else []
-    )
     total = len(set(order.fingerprints))
-    if manifest and manifest.key == needed.study.key and len(known) == len(manifest.fingerprints):
-        return total, total, 0.0
+    manifest = Manifest.read(figure_folder(needed))
+    if manifest and manifest.key == needed.study.key:
+        open_ones = [name for name in manifest.fingerprints if not _result(needed.outputs, name).exists()]
+        if not open_ones:
+            return total, total, 0.0
     return total - len(order.to_train), total, training_seconds(order)[0]
 
 

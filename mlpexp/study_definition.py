@@ -39,6 +39,9 @@ class Part(Section):
     conditions: dict[str, Keys] = Field({"": {}}, min_length=1, description="name → overrides")
     grid: dict[str, list[Any]] = Field(default_factory=dict, description="key → values; all combinations")
     tune: dict[str, list[Any]] = Field(default_factory=dict, description="key → values, picked at every point")
+    picks_of: str | None = Field(
+        None, description="PART/CONDITION whose picks, at the same place of its grid, are used"
+    )
     replicates: Whole = Field(5, ge=1, description="seeds of every point")
     search_replicates: Whole = Field(2, ge=1, description="seeds of every candidate of `tune`")
 
@@ -47,6 +50,8 @@ class Part(Section):
         for key, values in (*self.grid.items(), *self.tune.items()):
             if not values:
                 raise ValueError(f"{key} names no values; give it some, [a, b, …]")
+        if self.tune and self.picks_of:
+            raise ValueError(f"tune and picks_of={self.picks_of} exclude each other; leave one")
         return self
 
 
@@ -58,6 +63,20 @@ class Definition(Section):
     keys: Keys = Field(default_factory=dict, description="overrides of all runs")
     parts: dict[str, Part] = Field(min_length=1)
     sizes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="size → part → what differs there")
+
+    @model_validator(mode="after")
+    def _picks_are_made(self) -> Self:
+        for name, part in self.parts.items():
+            source, _, condition = (part.picks_of or "").partition("/")
+            of = self.parts.get(source)
+            if part.picks_of is None:
+                continue
+            if not (of and of.tune and condition in of.conditions and set(of.grid) <= set(part.grid)):
+                raise ValueError(
+                    f"parts.{name}.picks_of={part.picks_of} must be PART/CONDITION of a part that tunes, and whose "
+                    f"grid has no key that {name} has not"
+                )
+        return self
 
     @field_validator("sizes")
     @classmethod
@@ -122,6 +141,20 @@ class Study:
     def tune_of(self, name: str) -> Grid:
         """The grid that is searched at every point of a part; empty where nothing is tuned."""
         return {key: [spelt(value) for value in values] for key, values in self.parts[name].tune.items()}
+
+    def picked_from(self, point: Point) -> str | None:
+        """The part whose search picks what this point trains with; None where nothing is picked."""
+        part = self.parts[point.part]
+        return point.part if part.tune else part.picks_of.partition("/")[0] if part.picks_of else None
+
+    def source_of(self, point: Point) -> Point:
+        """The point that is tuned for this one: itself, or that of `picks_of` with the same values of its grid."""
+        part = self.parts[point.part]
+        if part.picks_of is None:
+            return point
+        name, _, condition = part.picks_of.partition("/")
+        axes = {key: point.axes[key] for key in self.parts[name].grid}
+        return next(one for one in self.points_of(name) if one.condition == condition and one.axes == axes)
 
     @cached_property
     def figure(self) -> ModuleType:

@@ -1,0 +1,135 @@
+"""Stopping against going on, and against training anew on the validation part as well."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlpexp.claims import Claim, above, judged, within
+from mlpexp.paper import COLOURS, Figure, curve, forest, means, panels
+from mlpexp.results import Result
+from mlpexp.verdicts import mean
+
+MARGIN = 0.01  # a point of accuracy
+PILOT = 0.02
+
+SHOWN, NOISE = "digits", 0.15
+SCORE = "accuracy/test"
+
+
+def read(run: Result) -> dict[str, Any]:
+    """Accuracy on the validation part by epoch, and the epoch whose weights were taken."""
+    record, per_epoch = run.record, max(1, run.facts["last_step"] // max(1, run.facts["epoch"]))
+    if "accuracy/validation" not in record.metrics:
+        return {}
+    rows = np.flatnonzero(~np.isnan(record["accuracy/validation"]))
+    curve_of = record["accuracy/validation"][rows]
+    return {"validation": tuple(map(float, curve_of)), "best_epoch": run.facts["best_step"] / per_epoch}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    figure, (course, effects) = panels(2)
+    shown = chosen(table, "end", SHOWN if SHOWN in set(table["data"]) else table["data"].iloc[0], NOISE)
+    line = means(by_epoch(shown), "epoch", "accuracy")
+    curve(course, line["epoch"], line, "trained to the end, validation part", 0)
+    stopped = chosen(table, "stop", shown["data"].iloc[0], NOISE)
+    course.plot(
+        stopped["best_epoch"],
+        stopped[SCORE],
+        "D",
+        color=COLOURS[1],
+        alpha=0.6,
+        label="stopped, test part (true labels)",
+    )
+    course.set_xscale("symlog", linthresh=1)
+    course.set_xlabel("epoch")
+    course.set_ylabel("accuracy")
+    course.legend(loc="lower right")
+    found = {}
+    for data in dict.fromkeys(table["data"]):
+        for noise in dict.fromkeys(table["data.label_noise"]):
+            for other in ("end", "anew"):
+                seen = mean(list(difference(table, other, data, noise)))
+                found[f"{data}, {noise:.0%} noise: − {other}"] = (seen.value, seen.low, seen.high)
+    forest(effects, found, MARGIN)
+    effects.set_xlabel("accuracy of stopping less that of the other")
+    return figure
+
+
+def claims(table: pd.DataFrame) -> list[Claim]:
+    data = SHOWN if SHOWN in set(table["data"]) else str(table["data"].iloc[0])
+    source = "Prechelt 1998; Goodfellow et al. 2016, 7.8"
+    return judged(
+        [
+            above(
+                "stopping_beats_the_end",
+                f"with 15 % wrong labels ({data}) stopping is more than a point better than training to the end",
+                difference(table, "end", data, NOISE),
+                MARGIN,
+                PILOT,
+                source,
+            ),
+            within(
+                "stopping_costs_nothing",
+                f"with correct labels ({data}) it makes less than a point of difference",
+                difference(table, "end", data, 0.0),
+                MARGIN,
+                PILOT,
+                source,
+            ),
+            above(
+                "training_anew_beats_stopping",
+                f"with correct labels ({data}) training anew on both parts is more than a point better than stopping",
+                -difference(table, "anew", data, 0.0),
+                MARGIN,
+                PILOT,
+                source,
+            ),
+        ]
+    )
+
+
+def tabular(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy on the test part, mean ± half the 95 % interval."""
+    rows = []
+    for data in dict.fromkeys(table["data"]):
+        for noise in dict.fromkeys(table["data.label_noise"]):
+            ways = {"stop": chosen(table, "stop", data, noise), "end": chosen(table, "end", data, noise)}
+            cells = {way: str(mean(list(own[SCORE].dropna()))) for way, own in ways.items()}
+            again = str(mean(list(trained_anew(table, data, noise).dropna())))
+            rows.append({"data": data, "wrong labels": f"{noise:.0%}"} | cells | {"anew": again})
+    return pd.DataFrame(rows)
+
+
+def chosen(table: pd.DataFrame, condition: str, data: object, noise: float) -> pd.DataFrame:
+    """Runs of one way to stop on one data set."""
+    own = table[(table["part"] == "stopping") & (table["condition"] == condition)]
+    return own[(own["data"] == data) & (own["data.label_noise"] == noise)]
+
+
+def difference(table: pd.DataFrame, other: str, data: object, noise: float) -> pd.Series:
+    """Accuracy of stopping less that of the other, one a seed; `anew` is training anew on both parts."""
+    stopped = chosen(table, "stop", data, noise).set_index("seed")[SCORE]
+    against = (
+        trained_anew(table, data, noise)
+        if other == "anew"
+        else chosen(table, other, data, noise).set_index("seed")[SCORE]
+    )
+    return (stopped - against).dropna()
+
+
+def trained_anew(table: pd.DataFrame, data: object, noise: float) -> pd.Series:
+    """By seed the accuracy of training on both parts, for that number of epochs which is nearest to stopping's."""
+    own = table[(table["part"] == "retraining") & (table["data"] == data) & (table["data.label_noise"] == noise)]
+    stopped = chosen(table, "stop", data, noise).set_index("seed")["best_epoch"].clip(lower=1)
+    far = np.abs(np.log(own["training.epochs"]) - np.log(own["seed"].map(stopped)))
+    nearest = own.assign(far=far).sort_values(["far", "training.epochs"]).drop_duplicates("seed")
+    return nearest.set_index("seed")[SCORE].sort_index()
+
+
+def by_epoch(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy on the validation part, one row a seed and epoch; every second beyond 20 is left out."""
+    rows = []
+    for values in runs["validation"]:
+        rows += [{"epoch": i, "accuracy": value} for i, value in enumerate(values) if i <= 20 or i % 5 == 0]
+    return pd.DataFrame(rows)
