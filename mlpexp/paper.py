@@ -85,14 +85,20 @@ def style(name: str) -> Iterator[None]:
             _format.pop()
 
 
-def panels(count: int = 1, widths: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+def panels(count: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of that many panels: one above the other in a column, side by side elsewhere."""
     form = _format[-1]
     rows, columns = (1, count) if form.beside else (count, 1)
     figure = Figure(figsize=(form.width * columns, form.height * rows), layout="constrained")
-    ratios = widths if form.beside else None
-    axes = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios)
-    return figure, list(axes.flat)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def panel_over_row(count: int) -> tuple[Figure, Axes, list[Axes]]:
+    """A figure of one panel above a row of that many small ones: a curve, and pictures of some of its points."""
+    form = _format[-1]
+    figure = Figure(figsize=(form.width, 1.6 * form.height), layout="constrained")
+    grid = figure.add_gridspec(2, count, height_ratios=[1.4, 1])
+    return figure, figure.add_subplot(grid[0, :]), [figure.add_subplot(grid[1, i]) for i in range(count)]
 
 
 def curve(axes: Axes, x: ArrayLike, table: pd.DataFrame, label: str, number: int, band: bool = True) -> None:

@@ -62,6 +62,7 @@ def _one(name: str, options: argparse.Namespace, console: Console) -> int:
             except RunError as error:
                 print(f"mlpexp: {error}", file=sys.stderr)
                 return 1
+            manifest.write(figure_folder(needed))  # before drawing: a mistake in figure.py costs no search
             console.print(f"{counted(len(manifest.fingerprints), 'run')} in {spelt_time(time.monotonic() - started)}")
         return _finish(study, needed, manifest, options, console)
 
@@ -74,7 +75,6 @@ def _finish(study: Study, needed: Runs, manifest: Manifest, options: argparse.Na
         others = found.differences(folder)
         print("\n".join(f"{folder / name} is not what the runs give" for name in others) or "the same bytes")
         return 1 if others else 0
-    manifest.write(folder)
     found.write(folder)
     if options.pack:
         packing.pack(Path(options.pack), study, manifest, needed.outputs, folder)

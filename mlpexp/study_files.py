@@ -173,11 +173,9 @@ def freeze_line(study: Study, outputs: Path) -> str:
 
 
 def recorded_runs(study: Study, outputs: Path, fingerprints: Sequence[str] = ()) -> int:
-    """Runs of this study that are recorded, at whatever size and with whatever overrides, and those among the given."""
-    names = set(fingerprints)
-    for folder in sorted((outputs / "studies" / study.slug).glob("*")):
-        manifest = Manifest.read(folder)
-        names |= set(manifest.fingerprints) if manifest else set()
+    """Runs that this study's verdicts rest on and that are recorded; a pilot of other seeds or sizes does not count."""
+    manifest = Manifest.read(outputs / "studies" / study.place)
+    names = {*fingerprints, *(manifest.fingerprints if manifest else ())}
     return sum((outputs / "runs" / name / "result.json").exists() for name in names)
 
 

@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 
 from mlpexp.claims import Claim, below, judged, share_above
-from mlpexp.paper import THEORY, Figure, panels, powers_of_two, share_interval
+from mlpexp.paper import THEORY, Figure, panel_over_row, powers_of_two, share_interval
 from mlpexp.results import Result
 
 SUCCESS = 0.99
 SHARE_MARGIN = 0.1  # ten seeds in a hundred
-SINGLE_MARGIN, SINGLE_PILOT = 0.76, 0.02
+BOUND = 0.75  # three corners of four
+SINGLE_MARGIN, SINGLE_PILOT = 0.01, 0.02
 SCORE = "accuracy/test"
 SEEDS_DRAWN, CELLS = 15, 41
 
 
 def read(run: Result) -> dict[str, Any]:
     """Outputs on a grid of the input plane, [41, 41], of the first seeds."""
-    if run.config.seed >= SEEDS_DRAWN:
+    if run.config.seed % 100 >= SEEDS_DRAWN:
         return {"plane": None}
     import torch
 
@@ -30,9 +31,9 @@ def read(run: Result) -> dict[str, Any]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    figure, (shares, *planes) = panels(4)
+    figure, shares, planes = panel_over_row(3)
     solved = successes(table)
-    widths = list(solved.columns)
+    widths = [int(width) for width in solved.columns]
     seen = [share_interval(solved[width]) for width in widths]
     shares.vlines(widths, [low for _, low, _ in seen], [high for _, _, high in seen], label="_MLP")
     shares.plot(widths, [share for share, _, _ in seen], "o-", label="MLP, one hidden layer")
@@ -42,9 +43,9 @@ def draw(table: pd.DataFrame) -> Figure:
     shares.set_xlabel("hidden units")
     shares.set_ylabel("share of seeds that solve XOR")
     shares.legend(loc="lower right")
-    shown = {"no hidden layer": table[table["part"] == "single"]}
+    shown = {"no hidden": table[table["part"] == "single"]}
     for width in (2, 16):
-        shown[f"{width} hidden units"] = table[(table["part"] == "width") & (table["model.width"] == width)]
+        shown[f"{width} hidden"] = table[(table["part"] == "width") & (table["model.width"] == width)]
     for axes, (name, runs) in zip(planes, shown.items(), strict=True):
         plane = next(iter(runs.sort_values("seed")["plane"].dropna()))
         axes.imshow(plane, origin="lower", extent=(-1.6, 1.6, -1.6, 1.6), cmap="cividis", vmin=0, vmax=1, label=name)
@@ -52,26 +53,29 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.plot([-1, 1], [1, -1], "s", color="white", markeredgecolor="black", label="_class 1")
         axes.set_title(name)
         axes.grid(visible=False)
+        axes.set_xticks([-1, 1])
+        axes.set_yticks([-1, 1])
     return figure
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     solved = successes(table)
-    narrow, wide = min(width for width in solved.columns if width >= 2), max(solved.columns)
+    widths = [int(width) for width in solved.columns]
+    narrow, wide = min(width for width in widths if width >= 2), max(widths)
     single = table[table["part"] == "single"][SCORE]
     return judged(
         [
             below(
                 "one_unit_stops",
-                "a single unit classifies no more than three corners of XOR in four (accuracy below 76 %)",
-                single,
+                "a single unit gets no further than three corners of XOR in four: at most a point above 75 %",
+                single - BOUND,
                 SINGLE_MARGIN,
                 SINGLE_PILOT,
                 "Minsky & Papert 1969",
             ),
             share_above(
                 "width_helps",
-                f"the share of seeds that solve XOR is more than ten points larger with {wide} than with {narrow} units",
+                f"the share of seeds that solve XOR is over ten points larger with {wide} than with {narrow} units",
                 solved[wide].to_numpy(),
                 solved[narrow].to_numpy(),
                 SHARE_MARGIN,

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from mlpexp.claims import Claim, above, judged, within
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
 from mlpexp.kernel.rprop import Rprop
-from mlpexp.paper import COLOURS, Figure, curve, means, panels
+from mlpexp.paper import COLOURS, Figure, curve, means, panels, whole_numbers
 from mlpexp.results import Result
 from mlpexp.verdicts import mean
 
 MARGIN = 0.05  # five points of accuracy: at 8 sigmoid layers seeds differ by that much
 RPROP_MARGIN = 0.02
-FLOOR_PILOT, RPROP_PILOT = 0.1, 0.02
+EQUAL_PILOT, FLOOR_PILOT, RPROP_PILOT = 0.06, 0.12, 0.01  # standard deviations between three other seeds (seed=1000)
 SCORE, CHANCE = "accuracy/test", 0.1
-RPROP = {"eta_minus": 0.5, "eta_plus": 1.2, "step_min": 1e-6, "step_max": 50.0}
 CURVATURES, START, STEPS = (1.0, 20.0), (-4.0, 1.0), 40
 
 
@@ -34,6 +33,7 @@ def draw(table: pd.DataFrame) -> Figure:
         line = means(by_epoch(own), "epoch", "log_loss")
         line[["value", "low", "high"]] = np.exp(line[["value", "low", "high"]])
         curve(loss, line["epoch"], line, str(condition), number)
+    whole_numbers(loss)
     loss.set_yscale("log")
     loss.set_xlabel("epoch")
     loss.set_ylabel("loss, training part")
@@ -71,7 +71,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
                 "at an equal floor Adam's ε inside (ε²) and outside the root agree within 5 points at 8 sigmoid layers",
                 paired("floors", "outside, 1e-8", "inside, 1e-16"),
                 MARGIN,
-                FLOOR_PILOT,
+                EQUAL_PILOT,
                 "the floor of √(V + ε²) is that of √V + ε",
             ),
             above(
@@ -124,9 +124,9 @@ def paths() -> dict[str, NDArray[np.float64]]:
     rules: dict[str, Rule] = {
         "gradient descent": GradientDescent(column([0.09]), momentum=column([0.0])),
         "momentum": GradientDescent(column([0.02]), momentum=column([0.9])),
-        "RMSProp": RMSProp(column([0.03]), beta=column([0.9]), epsilon=column([1e-8])),
+        "RMSProp": RMSProp(column([0.1]), beta=column([0.9]), epsilon=column([1e-8])),
         "Adam": Adam(column([0.3]), beta1=column([0.9]), beta2=column([0.999]), epsilon=column([1e-8])),
-        "Rprop": Rprop(column([0.1]), **{name: column([value]) for name, value in RPROP.items()}),
+        "Rprop": Rprop(column([0.1]), column([0.5]), column([1.2]), column([1e-6]), column([50.0])),
     }
     found = {}
     for name, rule in rules.items():
