@@ -21,6 +21,15 @@ class Scheme:
     weights: Callable[[int, int], float]
     biases: Callable[[int, int], float] = lambda k_in, k_out: 0.0
 
+    def variances(self, layout: Layout) -> tuple[list[float], list[float]]:
+        """σ_w² = k_in·Var(W) and σ_b² = Var(b) of each layer, as mlpexp/theory takes them."""
+        sizes = [(layer.inputs, layer.outputs) for layer in layout.layers]
+        unit = 1.0 if self.distribution == "normal" else 1 / 3
+        return (
+            [unit * k_in * self.weights(k_in, k_out) ** 2 for k_in, k_out in sizes],
+            [unit * self.biases(k_in, k_out) ** 2 * layout.bias for k_in, k_out in sizes],
+        )
+
 
 def glorot(gain: float = 1.0) -> Scheme:
     """Var(W) = gain²·2/(k_in + k_out) (Glorot & Bengio 2010)."""
