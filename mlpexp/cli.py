@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(_help if HELP & set(words) else _hydra, words)
     if words[:1] == ["study"]:
         return _guarded(_study, words[1:])
+    if words[:1] == ["lineage"]:
+        return _guarded(_lineage, words[1:])
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = commands.add_parser("data", help="what data there are; or one set, looked at")
     data.add_argument("name", nargs="?", help="a name from the list")
     data.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its keys: data.path=FILE data.target=COLUMN …")
+    commands.add_parser("lineage", help="what came before: Hodgkin-Huxley to logistic regression", add_help=False)
     sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
@@ -101,6 +104,13 @@ def _study(words: Sequence[str]) -> int:
     from mlpexp.study_command import command
 
     return command(options)
+
+
+def _lineage(words: Sequence[str]) -> int:
+    """A chapter of what came before the multilayer perceptron."""
+    from mlpexp.lineage.commands import main as lineage
+
+    return lineage(words)
 
 
 def _reproduce(options: argparse.Namespace) -> int:

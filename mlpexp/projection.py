@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Projection:
-    """All that MLflow is told of a run, but its files."""
+    """All that MLflow is told of a run, but its files. `dataset` is empty where a run has none."""
 
     name: str
     start: int
