@@ -1,7 +1,6 @@
 """The signal δ_l over the layers before training, against mean-field theory; accuracy over depth after training."""
 
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlpexp.claims import Claim, above, below, in_all_cases, judged, within
+from mlpexp.kernel.initialisation import SCHEMES
+from mlpexp.kernel.layout import Layout
 from mlpexp.paper import THEORY, Figure, curve, means, panels, powers_of_two, whole_numbers
 from mlpexp.results import Result
 from mlpexp.theory import Architecture, activation, predict
@@ -125,21 +126,9 @@ def relative_profiles(runs: pd.DataFrame) -> pd.DataFrame:
 @cache
 def predicted(name: str, scheme: str, widths: tuple[int, ...]) -> NDArray[np.float64]:
     """ln(‖δ_l‖²/‖δ_L‖²) of wide layers, [L], for standardised inputs (mean square 1)."""
-    variances = [variance(scheme, k_in, k_out) for k_in, k_out in pairwise(widths)]
     hidden = [activation(name)] * (len(widths) - 2)
-    sigma_w2, sigma_b2 = (list(column) for column in zip(*variances, strict=True))
-    return np.asarray(predict(Architecture(hidden, sigma_w2, sigma_b2), 1.0).log_delta2)
-
-
-def variance(scheme: str, k_in: int, k_out: int) -> tuple[float, float]:
-    """σ_w² = k_in·Var(W) and σ_b² = Var(b) of a layer."""
-    found = {
-        "glorot": (2 * k_in / (k_in + k_out), 0.0),
-        "he": (2.0, 0.0),
-        "lecun": (1.0, 0.0),
-        "torch_default": (1 / 3, 1 / (3 * k_in)),
-    }
-    return found[scheme]
+    variances = SCHEMES[scheme]().variances(Layout(widths, bias=True))
+    return np.asarray(predict(Architecture(hidden, *variances), 1.0).log_delta2)
 
 
 def accuracy_lost(table: pd.DataFrame, condition: str) -> tuple[NDArray[np.float64], tuple[int, int]]:
