@@ -23,6 +23,7 @@ from mlpexp.runner import RunError
 from mlpexp.study import Manifest, Runs, composed, figure_folder, progress, train
 from mlpexp.study_definition import Study, all_studies, open_study
 from mlpexp.study_files import Drawn, content_hash, drawn, freeze
+from mlpexp.study_options import DEFAULT_FORMAT, DEFAULT_SIZE
 
 
 def command(options: argparse.Namespace) -> int:
@@ -81,7 +82,7 @@ def _finish(study: Study, needed: Runs, manifest: Manifest, options: argparse.Na
         print(f"packed {counted(len(manifest.fingerprints), 'run')} into {options.pack}")
         return 0
     if needed.configs[0].tracking.name == "mlflow":
-        _track(study, needed.configs[0], folder, found)
+        _track(study, needed.configs[0], folder, found, options.format)
     tell(study, manifest, found, folder, console, options.format)
     show_places([Result(needed.outputs / "runs" / one) for one in manifest.fingerprints], needed.configs[0], console)
     return 0
@@ -100,11 +101,11 @@ def tell(study: Study, manifest: Manifest, found: Drawn, folder: Path, console: 
         console.print("size smoke only shows that everything works: its verdicts mean nothing", style="yellow")
     console.print(found.freeze, style="dim", markup=False)
     console.print(f"verdict: [bold]{overall(found.claims)}[/bold]")
-    picture = study.slug if form == "column" else f"{study.slug}-{form}"
+    picture = study.slug if form == DEFAULT_FORMAT else f"{study.slug}-{form}"
     console.print(f"picture: {folder / picture}.png (and .pdf; data, caption, provenance beside it)", markup=False)
 
 
-def _track(study: Study, config: Config, folder: Path, found: Drawn) -> None:
+def _track(study: Study, config: Config, folder: Path, found: Drawn, form: str) -> None:
     """The figure and its verdicts in MLflow, in the experiment that has the study's name."""
     from mlpexp.tracking import Store
 
@@ -112,9 +113,11 @@ def _track(study: Study, config: Config, folder: Path, found: Drawn) -> None:
     tags |= {"mlpexp.verdict": overall(found.claims), "mlpexp.fixed": found.freeze}
     tags["mlflow.note.content"] = "\n\n".join([study.definition.question, *(one.line() for one in found.claims)])
     outputs = Path(absolute_outputs(config.outputs))
+    other = "" if form == DEFAULT_FORMAT else f", {form}"
     try:
         content = content_hash([*found.files.values(), found.freeze.encode()])
-        Store(config.tracking, outputs).show_study(study.place, content, [folder / name for name in found.files], tags)
+        files = [folder / name for name in found.files]
+        Store(config.tracking, outputs).show_study(study.place + other, content, files, tags)
     except RuntimeError as error:
         print(f"mlpexp: MLflow was not reached ({redact(str(error))}); the figure lies in {folder}", file=sys.stderr)
 
@@ -136,7 +139,7 @@ def _unpack(name: str, options: argparse.Namespace, console: Console) -> int:
 def _recorded(study: Study, folder: Path) -> Manifest:
     manifest = Manifest.read(folder)
     if manifest is None:
-        size = "" if study.size == "quick" else f" --size {study.size}"
+        size = "" if study.size == DEFAULT_SIZE else f" --size {study.size}"
         command = " ".join(["mlpexp study", study.slug, *study.words]) + size
         raise ConfigError([f"{folder} holds no runs of this study; `{command}` trains them"])
     return manifest

@@ -5,6 +5,7 @@ Flow: experiments/<slug>/study.yaml → **study_definition** → study. Nothing 
 
 import ast
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,9 @@ from mlpexp.tuning import Grid
 FILES = ("study.yaml", "figure.py", "README.md")
 
 Keys = dict[str, Any]
+
+ELSEWHERE = ("outputs", "tracking", "executor", "rerun")
+"""Where and how runs are trained and shown, not which: overrides of these make no other figure."""
 
 
 class Part(Section):
@@ -99,11 +103,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Study:
-    """One study at one size. `words` are the overrides that the command line adds."""
+    """One study at one size. `words` are the overrides that the command line adds; `elsewhere` those of `ELSEWHERE`."""
 
     folder: Path
     size: str
     words: tuple[str, ...]
+    elsewhere: tuple[str, ...]
     definition: Definition
     parts: dict[str, Part]
 
@@ -135,7 +140,8 @@ class Study:
             for values in product(*part.grid.values()):
                 axes = dict(zip(part.grid, values, strict=True))
                 keys = {**self.definition.keys, **part.keys, **own, **axes, "tracking.experiment": self.slug}
-                found.append(Point(name, condition, axes, [f"{key}={spelt(value)}" for key, value in keys.items()]))
+                overrides = [f"{key}={spelt(value)}" for key, value in keys.items()]
+                found.append(Point(name, condition, axes, [*overrides, *self.elsewhere]))
         return found
 
     def tune_of(self, name: str) -> Grid:
@@ -174,7 +180,9 @@ def open_study(name: str, size: str = DEFAULT_SIZE, words: Sequence[str] = ()) -
     folder = find_study(name)
     definition = read_definition(folder / "study.yaml")
     parts = {part: _sized(definition, part, size) for part in definition.parts}
-    return Study(folder, size, tuple(words), definition, _overridden(parts, words))
+    elsewhere = tuple(word for word in words if re.split("[.=]", word)[0] in ELSEWHERE)
+    own = tuple(word for word in words if word not in elsewhere)
+    return Study(folder, size, own, elsewhere, definition, _overridden(parts, own))
 
 
 def find_study(name: str) -> Path:

@@ -18,6 +18,7 @@ from mlpexp.numerics import commit, environment
 from mlpexp.results import Result
 from mlpexp.study import Manifest, counts, table_of
 from mlpexp.study_definition import Study
+from mlpexp.study_options import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def _comparable(name: str, content: bytes) -> object:
     return {key: value for key, value in json.loads(content).items() if key not in ("commit", "versions")}
 
 
-def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = "column") -> Drawn:
+def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_FORMAT) -> Drawn:
     """The figure of recorded runs, in that format, with all that lies beside it."""
     from mlpexp.paper import plotted, rendered, style
 
@@ -65,7 +66,7 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = "column")
         figure = module.draw(table)
         pictures = rendered(figure, f"mlpexp study {study.slug}, config {study.key}")
         data = plotted(figure)
-    name = study.slug if form == "column" else f"{study.slug}-{form}"
+    name = study.slug if form == DEFAULT_FORMAT else f"{study.slug}-{form}"
     files = {f"{name}.{kind}": content for kind, content in pictures.items()}
     files[f"{study.slug}.csv"] = data.to_csv(index=False, lineterminator="\n").encode()
     files[f"{study.slug}.txt"] = (caption(study, manifest) + "\n").encode()

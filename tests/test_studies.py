@@ -53,9 +53,9 @@ def vanishing(sigmoid_loses: float, relu_loses: float, tilt: float, spread: floa
 def stopping(noisy_gain: float, clean_gain: float, anew_gain: float, spread: float = 0.005) -> World:
     def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
         gain = noisy_gain if run.data.label_noise else clean_gain
-        better = {"stop": gain, "end": 0.0, "": gain + anew_gain}[point.condition]
+        better = {"stop": gain, "": gain + anew_gain}.get(point.condition, 0.0)
         own: dict[str, Any] = {"accuracy/test": 0.9 + better + draw.normal(0, spread)}
-        if point.part == "stopping":
+        if point.part != "retraining":
             own |= {"validation": tuple(np.linspace(0.1, 0.9, 30)), "best_epoch": 9.0 + run.seed % 3}
         return own
 

@@ -10,7 +10,7 @@ from mlpexp.claims import Claim, below, exact, judged, share_above
 from mlpexp.lineage.boolean_expression import parse
 from mlpexp.lineage.mcculloch_pitts import all_rows, compile_net
 from mlpexp.lineage.perceptron import XOR, accuracy, learn
-from mlpexp.paper import THEORY, Figure, panel_over_row, powers_of_two, share_interval
+from mlpexp.paper import COLOURS, THEORY, Figure, panel_over_row, powers_of_two, share_interval
 from mlpexp.results import Result
 
 SUCCESS = 0.99
@@ -38,14 +38,14 @@ def draw(table: pd.DataFrame) -> Figure:
     solved = successes(table)
     widths = [int(width) for width in solved.columns]
     seen = [share_interval(solved[width]) for width in widths]
-    shares.vlines(widths, [low for _, low, _ in seen], [high for _, _, high in seen], label="_MLP")
-    shares.plot(widths, [share for share, _, _ in seen], "o-", label="MLP, one hidden layer")
+    shares.vlines(widths, [low for _, low, _ in seen], [high for _, _, high in seen], color=COLOURS[0], label="_MLP")
+    shares.plot(widths, [share for share, _, _ in seen], "o-", color=COLOURS[0], label="MLP, one hidden layer")
     shares.axhline(0, **THEORY, label="a single unit")
     powers_of_two(shares, widths)
     shares.set_ylim(-0.05, 1.05)
     shares.set_xlabel("hidden units")
     shares.set_ylabel("share of seeds that solve XOR")
-    shares.legend(loc="lower right")
+    shares.legend(loc="center right")
     shown = {"no hidden": table[table["part"] == "single"]}
     for width in (2, 16):
         shown[f"{width} hidden"] = table[(table["part"] == "width") & (table["model.width"] == width)]
