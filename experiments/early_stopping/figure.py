@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mlpexp.claims import Claim, above, judged, within
+from mlpexp.kernel.streams import updates_per_epoch
 from mlpexp.paper import COLOURS, Figure, curve, forest, means, panels, whole_numbers
 from mlpexp.results import Result
 from mlpexp.verdicts import mean
@@ -20,12 +21,12 @@ OTHERS = {"on": "going on", "end": "end", "anew": "anew"}
 
 def read(run: Result) -> dict[str, Any]:
     """Accuracy on the validation part by epoch, and the epoch whose weights were taken."""
-    record, per_epoch = run.record, max(1, run.facts["last_step"] // max(1, run.facts["epoch"]))
-    if "accuracy/validation" not in record.metrics:
+    if "accuracy/validation" not in run.record.metrics:
         return {}
-    rows = np.flatnonzero(~np.isnan(record["accuracy/validation"]))
-    curve_of = record["accuracy/validation"][rows]
-    return {"validation": tuple(map(float, curve_of)), "best_epoch": run.facts["best_step"] / per_epoch}
+    values, training = run.record["accuracy/validation"], run.config.training
+    per_epoch = updates_per_epoch(run.facts["data"]["examples"]["train"], training.batch_size, training.sampler)
+    course = tuple(map(float, values[~np.isnan(values)]))
+    return {"validation": course, "best_epoch": run.facts["best_step"] / per_epoch}
 
 
 def draw(table: pd.DataFrame) -> Figure:
