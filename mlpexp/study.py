@@ -4,7 +4,7 @@ Flow: study_definition → **study** → runner, tuning → recorded runs → ta
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -231,6 +231,6 @@ def _result(outputs: Path, name: str) -> Result:
     return Result(outputs / "runs" / name)
 
 
-def counts(manifest: Manifest) -> Sequence[int]:
+def seed_counts(manifest: Manifest) -> list[int]:
     """How many seeds the points have, each number once."""
     return sorted({len(row.runs) for row in manifest.rows})

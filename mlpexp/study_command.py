@@ -137,12 +137,14 @@ def _unpack(name: str, options: argparse.Namespace, console: Console) -> int:
 
 
 def _recorded(study: Study, folder: Path) -> Manifest:
+    """Which runs were trained for the study as it stands; raises ConfigError where none, or others, were."""
     manifest = Manifest.read(folder)
-    if manifest is None:
-        size = "" if study.size == DEFAULT_SIZE else f" --size {study.size}"
-        command = " ".join(["mlpexp study", study.slug, *study.words]) + size
-        raise ConfigError([f"{folder} holds no runs of this study; `{command}` trains them"])
-    return manifest
+    if manifest is not None and manifest.key == study.key:
+        return manifest
+    size = "" if study.size == DEFAULT_SIZE else f" --size {study.size}"
+    words = " ".join(["mlpexp study", study.slug, *study.words]) + size
+    what = "no runs of this study" if manifest is None else f"runs of another design of it ({manifest.key})"
+    raise ConfigError([f"{folder} holds {what}; `{words}` trains what is missing"])
 
 
 def _list(options: argparse.Namespace, console: Console) -> int:

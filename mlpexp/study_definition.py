@@ -28,8 +28,6 @@ from mlpexp.section import Section, Whole
 from mlpexp.study_options import DEFAULT_SIZE, SIZES
 from mlpexp.tuning import Grid
 
-FILES = ("study.yaml", "figure.py", "README.md")
-
 Keys = dict[str, Any]
 
 ELSEWHERE = ("outputs", "tracking", "executor", "rerun")

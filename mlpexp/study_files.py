@@ -16,7 +16,7 @@ from mlpexp.config import digest
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.numerics import commit, environment
 from mlpexp.results import Result
-from mlpexp.study import Manifest, counts, table_of
+from mlpexp.study import Manifest, seed_counts, table_of
 from mlpexp.study_definition import Study
 from mlpexp.study_options import DEFAULT_FORMAT
 
@@ -79,7 +79,8 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
 
 def caption(study: Study, manifest: Manifest) -> str:
     """What study.yaml says, and what holds of every figure here: what intervals are, and how was tuned."""
-    seeds = " to ".join(str(number) for number in {min(counts(manifest)): 0, max(counts(manifest)): 0})
+    counts = seed_counts(manifest)
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     sentences = [
         " ".join(study.definition.caption.split()),
         f"Bands and bars: 95 % intervals over {seeds} training seeds at a fixed split.",

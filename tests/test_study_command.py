@@ -229,6 +229,18 @@ def test_freezing_tells_before_from_after(
     assert "changed after 24 runs" in said("--freeze")
 
 
+def test_runs_of_another_design_are_not_drawn_as_this_ones(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["cp", "-r", str(home / "experiments"), str(home / "outputs"), str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPEXP_OUTPUTS", str(tmp_path / "outputs"))
+    file = tmp_path / "experiments" / SLUG / "study.yaml"
+    file.write_text(file.read_text().replace("training.epochs: 1}", "training.epochs: 2}"))
+    assert main([*SMOKE, "--figure-only"]) == 2
+    assert "holds runs of another design of it" in capsys.readouterr().err
+
+
 def test_the_list_tells_questions_and_progress(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--list", "--size", "smoke"]) == 0
     said = capsys.readouterr().out
@@ -250,7 +262,7 @@ def test_an_override_is_another_figure(here: Path) -> None:
         (("vanishing_gradient",), "there is no study vanishing_gradient; did you mean vanishing_gradients?"),
         ((SLUG, "model.depht=3"), "model.depht is no known key; did you mean model.depth?"),
         ((SLUG, "--size", "smoke", "model.depth=0"), "model.depth must be at least 1, got 0"),
-        ((SLUG, "--size", "paper", "--figure-only"), f"`mlpexp study {SLUG} --size paper` trains them"),
+        ((SLUG, "--size", "paper", "--figure-only"), f"`mlpexp study {SLUG} --size paper` trains what is missing"),
         (("--new", SLUG), "exists already; choose another name"),
         (("--new", "My Question"), "a study's name has small letters"),
         ((), "which study?"),
