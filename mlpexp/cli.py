@@ -15,6 +15,7 @@ mlpexp: an instrument to study the training of multilayer perceptrons.
   mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
   mlpexp train --help           every key, with its meaning, unit and values
   mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu replicates=5
+  mlpexp study --list           questions, each with a figure and a verdict
 """
 
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["train"], ["sweep"]):
         return _guarded(_help if HELP & set(words) else _hydra, words)
+    if words[:1] == ["study"]:
+        return _guarded(_study, words[1:])
     if words[:1] == ["lineage"]:
         return _guarded(_lineage, words[1:])
     parser = argparse.ArgumentParser(
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--bootstrap takes intervals from resampled seeds"
     )
     commands.add_parser("sweep", help=sweep, add_help=False)
+    commands.add_parser("study", help="from a question to a figure and a verdict: mlpexp study NAME", add_help=False)
     reproduce = commands.add_parser("reproduce", help="train a recorded run again and compare every bit")
     reproduce.add_argument("run", help="fingerprint of the run, or its first characters")
     reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
@@ -101,6 +105,16 @@ def _hydra(words: Sequence[str]) -> int:
     from mlpexp.hydra_app import application
 
     return application(words[1:], sweep=words[0] == "sweep")
+
+
+def _study(words: Sequence[str]) -> int:
+    """A study by its name, or what its options say."""
+    from mlpexp.study_options import read
+
+    options = read(words)
+    from mlpexp.study_command import command
+
+    return command(options)
 
 
 def _lineage(words: Sequence[str]) -> int:

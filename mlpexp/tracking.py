@@ -81,6 +81,23 @@ class Store:
                 run_id = found[result.fingerprint]
                 Shown(self.place, version_of(result), str(run_id), [sweep] if sweep else []).write(result)
 
+    def show_study(self, name: str, content: str, files: Sequence[Path], tags: dict[str, str]) -> None:
+        """A study's figure and verdicts, as a run that holds them as files; one of another content makes room.
+
+        `content` is the hash of all files: a figure that is there already stays.
+        """
+        with _named_errors():
+            client = self._open()
+            for run in client.search_runs([self.experiment], f"tags.`mlpexp.study` = '{name}'"):
+                if run.data.tags.get("mlpexp.content") == content:
+                    return
+                client.delete_run(run.info.run_id)
+            run = client.create_run(self.experiment, tags=tags | {"mlpexp.study": name}, run_name=f"figure of {name}")
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file))
+            client.set_tag(run.info.run_id, "mlpexp.content", content)
+            client.set_terminated(run.info.run_id)
+
     def _open(self) -> MlflowClient:
         if self.client is None:
             uri = store_uri(self.tracking, self.outputs)
