@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,data]'
 	@touch $@
 
-demo: setup ## the study of vanishing gradients: train 940 networks, draw the figure, judge the claims
+demo: setup ## the study of vanishing gradients: train 820 networks, draw the figure, judge the claims
 	@$(BIN)/mlpexp study vanishing_gradients
 
 test: setup ## lint, types and tests

@@ -1,4 +1,4 @@
-"""Figures are functions of tables. The only import of matplotlib.
+"""Figures are functions of tables: pictures of runs. With paper.py the only import of matplotlib.
 
 Flow: results → **figures** → run folders, tracking.
 """

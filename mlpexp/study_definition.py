@@ -16,11 +16,10 @@ from types import ModuleType
 from typing import Any, Self
 
 import yaml
-from hydra.core.override_parser.types import Override
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mlpexp import yaml_text
-from mlpexp.composition import parse
+from mlpexp.composition import Override, parse
 from mlpexp.config import digest
 from mlpexp.places import study_folders
 from mlpexp.refusals import ConfigError, describe, nearest

@@ -52,7 +52,7 @@ def test_import_contracts_hold() -> None:
     ("package", "doors"),
     [
         ("mlflow", ["tracking"]),
-        ("matplotlib", ["figures"]),
+        ("matplotlib", ["figures", "paper"]),
         ("optuna", []),
         ("hydra", ["composition", "hydra_app", "sweep"]),
         ("loky", ["execution"]),

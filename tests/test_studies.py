@@ -89,7 +89,7 @@ WORLDS = {
         vanishing(0.06, 0.05, 0.1, spread=0.2),
     ),
     "early_stopping": (stopping(0.05, 0.0, 0.03), stopping(0.0, 0.05, 0.0), stopping(0.01, 0.01, 0.01)),
-    "optimizers": (rules(0.0, 0.3, 0.1), rules(0.3, 0.0, 0.0), rules(0.05, 0.05, 0.02)),
+    "optimizers": (rules(0.0, 0.3, 0.1), rules(0.3, 0.0, -0.05), rules(0.05, 0.05, 0.02)),
     "boolean_functions": (xor(0.74, 0.3, 0.9), xor(0.9, 0.5, 0.4), xor(0.76, 0.5, 0.6)),
 }
 """By study: where its claims are true, where they are false, and where the runs cannot tell."""

@@ -24,6 +24,8 @@ WORDS = {"relu": "ReLU", "he": "He", "glorot": "Glorot", "lecun": "LeCun", "torc
 
 def read(run: Result) -> dict[str, Any]:
     """‖δ_l‖ before training, and the widths that theory needs: k_1 … k_{L+1}."""
+    if "delta_norm" not in run.record.quantities:
+        return {}
     return {"delta_norm": run.record["delta_norm"][0], "widths": tuple(run.facts["widths"])}
 
 
