@@ -14,8 +14,7 @@ from rich.console import Console
 from mlpexp import packing, study_template
 from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
-from mlpexp.display import counted, show_places
-from mlpexp.display import spelt
+from mlpexp.display import counted, show_places, spelt
 from mlpexp.gallery import write_gallery
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
