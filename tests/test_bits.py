@@ -74,7 +74,9 @@ MIXED: dict[str, list[Any]] = {"activation": ["tanh", "relu", "gelu"], "width": 
 
 def values_of(name: str, field: FieldInfo) -> list[Any]:
     """Values of a key, by its type and range."""
-    return CHOSEN[name] if name in CHOSEN else _values(field.annotation, field.metadata, name)
+    chosen = CHOSEN.get(name, [])
+    fits = None not in chosen or type(None) in get_args(field.annotation)  # a budget in examples, or LSUV's examples
+    return chosen if chosen and fits else _values(field.annotation, field.metadata, name)
 
 
 def _values(kind: Any, marks: list[Any], name: str) -> list[Any]:
@@ -517,7 +519,7 @@ PLACES = {
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
 }
-CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
+CONSTANTS = {"float32", "float64", "int32", "int64", "finfo", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
 ONLY_IN = {"bmm": "product", "qr": "orthonormal", "diagonal": "orthonormal"}
 

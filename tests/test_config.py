@@ -147,7 +147,7 @@ def test_keys_that_do_not_fit_together_are_refused_with_the_way_out(
 def test_an_unknown_key_is_refused_with_the_nearest_and_with_what_the_group_has() -> None:
     assert refusal(model__dept=3) == ["model.dept is no known key; did you mean model.depth?"]
     (line,) = refusal(model__xyzzy=3)
-    assert line.startswith("model.xyzzy is no known key; model has activation, activation_sources, alpha, bias, depth")
+    assert line.startswith("model.xyzzy is no known key; model has activation, activation_sources, alpha, batch_norm")
 
 
 def test_all_mistakes_come_in_one_report() -> None:

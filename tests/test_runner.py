@@ -282,7 +282,7 @@ def test_a_workers_death_disturbs_no_other_cohort(tmp_path: Path) -> None:
     killer.start()
     results = run([composed("executor=local", *words, f"model.depth={depth}") for depth in (2, 3)], quiet=True)
     killer.join()
-    assert sorted(result.facts["went_on_from_epoch"] > 0 for result in results) == [False, True]
+    assert sorted(result.facts["went_on_from_step"] > 0 for result in results) == [False, True]
 
 
 def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command_finishes_it(

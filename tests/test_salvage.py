@@ -38,7 +38,7 @@ def longer(outputs: Path, epochs: int, *overrides: str) -> list[Result]:
         (),
         ("training.sampler=fresh", "measurements.every=5"),
         ("training.evaluate_every=2",),
-        ("model.batch_norm=after", "model.depth=3", "model.skip=true", "training.batch_size=60"),
+        ("model.batch_norm=after", "model.depth=3", "model.skip=true", "training.batch_size=65"),
     ],
 )
 def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, common: tuple[str, ...]) -> None:

@@ -323,6 +323,7 @@ def test_hydras_habits_give_the_points_that_hydra_gives(words: list[str], tmp_pa
     own.mkdir(parents=True)
     (own / "deep.yaml").write_text("# @package _global_\nmodel: {depth: 3, width: 4}\ntraining: {epochs: 1}\n")
     (own.parent / "mine.yaml").write_text(OWN)
+    (own.parent / "__init__.py").touch()  # without it Hydra takes it for no config package
     done = command("sweep", *words, "tracking=none", "executor=serial", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = load(tmp_path / "outputs")
