@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 def refusals(model: Model, sigma_b: float) -> list[str]:
     """A line for each activation of the model (but files of the user's own) that has no critical σ_w."""
+    if not model.activation_names():
+        return ["model.activation=[] names no activation whose critical point could be taken; name one"]
     named = [name for name in model.activation_names() if not is_own(name)]
     found = [_named(model, name, sigma_b) for name in named]
     return [one for one in found if isinstance(one, str)]
