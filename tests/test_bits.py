@@ -59,7 +59,7 @@ CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "updates": [None, None, None, 0, 1, 2, 5, 11],
     "examples": [None, None, None, 1, 50, 120],
     "flops": [None, None, None, 1, 2000],
-    "until_loss": [None, None, None, 0.0, 0.5, 1.5],
+    "until_loss": [None, None, None, 0.0, 1.5, 1e9],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
     "patience": [None, None, 1, 2],
@@ -337,8 +337,8 @@ def test_the_fuzz_meets_every_ending() -> None:
         found = cohort.train(list(range(len(cohort.configs))))
         return {history.ending.status for history in found.values()} >= wanted
 
-    for wanted, key in ((endings, "patience"), ({"reached_loss", "diverged", "finished"}, "until_loss")):
-        choice = ("training", Training, key, 1 if key == "patience" else 1e9)
+    stopping: Choice = ("training", Training, "patience", 1)
+    for wanted, choice in ((endings, stopping), ({"reached_loss", "diverged", "finished"}, None)):
         find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
 
 
