@@ -128,6 +128,18 @@ class Composer:
             raise ConfigError(mistakes)
         return config
 
+    def keys(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Every key of a point with its value, unchecked; overrides of keys that it does not have are left out."""
+        parsed = parse_all(overrides)
+        groups = [override for override in parsed if self.options(override.key_or_group)]
+        base, names = self._base(tuple(str(override.input_line) for override in groups))
+        composed = deepcopy(base)
+        values = [o for o in parsed if o not in groups and not o.key_or_group.startswith("hydra.")]
+        with _refusing():
+            known = [override for override in values if not _is_unknown(override, names)]
+            ConfigLoaderImpl._apply_overrides_to_config(known, composed)
+            return dict(flatten(OmegaConf.to_container(composed, resolve=True)))  # type: ignore[arg-type]
+
     def _base(self, groups: tuple[str, ...]) -> tuple[DictConfig, list[str]]:
         """What a choice of groups composes to, unresolved, and the names of its keys."""
         if groups not in self.bases:

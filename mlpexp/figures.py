@@ -103,6 +103,13 @@ def save(figure: Figure, file: Path) -> None:
     file.write_bytes(png(figure))
 
 
+def close(figure: Figure) -> None:
+    """Let go of a figure that another library drew through pyplot."""
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
+
+
 def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
     """‖δ_l‖ of each seed at its first and at its last finite row, two arrays [seeds, L]."""
     starts: list[Array] = []

@@ -47,9 +47,13 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         return _show_only(words)
     from mlpexp.planning import check_all, plan  # loads what reads and writes records: not for help
 
-    params = _sweeper_params(words) if options.multirun else []
+    params, searches = _multirun(words) if options.multirun else ([], False)
+    if searches:
+        return _search(words, options, params, "--plan" in own, bool(grid))
     composed = compose_all(options, params, [f"{key}={','.join(values)}" for key, values in grid.items()])
     points = [config for _, config in composed]
+    if points[0].search is not None:
+        raise ConfigError([f"search={points[0].search.name} tries many points: mlpexp sweep search=… does"])
     runs = [run for point in points for run in point.runs()]
     check_all(runs)
     if "--plan" in own:
@@ -79,13 +83,28 @@ def compose_all(
     return [(options.overrides, compose(options.overrides, options.config_dir, name))]
 
 
-def _sweeper_params(words: Sequence[str]) -> list[str]:
-    """What `hydra.sweeper.params` adds to a grid, from a user's YAML file or the command line."""
+def _multirun(words: Sequence[str]) -> tuple[list[str], bool]:
+    """What `hydra.sweeper.params` adds, from a user's YAML file or the command line, and whether a search is chosen."""
     options = get_args_parser().parse_args(list(words))
     with loader(options.config_dir) as files:
         config = files.load_configuration(options.config_name or CONFIG_NAME, options.overrides, RunMode.MULTIRUN)
     params = OmegaConf.select(config, "hydra.sweeper.params")
-    return [f"{key}={value}" for key, value in (params or {}).items()]
+    return [f"{key}={value}" for key, value in (params or {}).items()], config.get("search") is not None
+
+
+def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool, tunes: bool) -> int:
+    """A search, checked first; with `plan` it is only told what it would do."""
+    from mlpexp.search.command import Request
+
+    if tunes:
+        raise ConfigError(["tune.… and search=… both choose values; leave one"])
+    with loader(options.config_dir) as files:
+        request = Request.read(files, options.config_name or CONFIG_NAME, [*params, *options.overrides])
+        if plan:
+            print("\n".join(request.plan_lines()))
+            return 0
+    _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    return 0
 
 
 def _show_only(words: Sequence[str]) -> int:

@@ -64,6 +64,18 @@ class Order:
         """The facts of a config's data."""
         return self.facts[data_key(config)]
 
+    def extend(self, more: "Order") -> None:
+        """Take in the runs of an order that was made later; what is open in it is open here."""
+        start = len(self.configs)
+        for name, i in more.position.items():
+            self.position.setdefault(name, start + i)
+        self.configs += more.configs
+        self.fingerprints += more.fingerprints
+        self.facts |= more.facts
+        self.to_train += [start + i for i in more.to_train]
+        self.bases |= {start + i: base for i, base in more.bases.items()}
+        self.elsewhere += more.elsewhere
+
     def look_for_base(self, i: int) -> None:
         """Find out whether run i can go on from a recorded one."""
         config = self.configs[i]

@@ -6,7 +6,7 @@ Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrup
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def salvage(outputs: Path) -> int:
     with FileLock(outputs / ".salvage.lock"):
         for folder in sorted(cohorts.iterdir()):
             if folder.is_dir() and not folder.name.startswith(".") and not is_owned(folder):
-                saved += _salvage_cohort(folder, outputs / "interrupted")
+                saved += _salvage_cohort(folder, outputs)
                 shutil.rmtree(folder, ignore_errors=True)
         for place in (outputs / "runs", outputs / "interrupted"):
             _clear_half_written(place)
@@ -78,19 +78,19 @@ def _clear_half_written(place: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _salvage_cohort(folder: Path, target: Path) -> int:
+def _salvage_cohort(folder: Path, outputs: Path) -> int:
     """A folder for each lane of the last checkpoint: rows up to it, weights and state."""
     if not (folder / CHECKPOINT).exists():
         return 0
     try:
-        return _rescue(folder, target)
+        return _rescue(folder, outputs)
     except (JournalError, SafetensorError, FileNotFoundError, ValueError, KeyError):
         return 0  # damaged: the runs begin anew
     except OSError as error:  # a full disk, say: the checkpoint stays for the next attempt
         raise ConfigError([f"what was interrupted in {folder} cannot be saved: {error}"]) from None
 
 
-def _rescue(folder: Path, target: Path) -> int:
+def _rescue(folder: Path, outputs: Path) -> int:
     headers = json.loads((folder / HEADERS).read_text())["headers"]
     states: dict[int, dict[str, Array]] = {}
     with safe_open(folder / CHECKPOINT, framework="numpy") as content:
@@ -103,11 +103,22 @@ def _rescue(folder: Path, target: Path) -> int:
         Ending(lane, "interrupted", step - 1, int(state["best_step"][0]), state["parameters"], state["best"], {})
         for lane, state in states.items()
     ]
-    for header in headers:
-        header["normalisation"] = {}
-        header["result"] |= {"epoch": epoch}
-    write_runs(target, Journal(folder).pieces, endings, headers, states)
+    headers = [header | {"normalisation": {}} for header in headers]
+    keep_interrupted(outputs, Journal(folder), endings, headers, states, epoch)
     return len(endings)
+
+
+def keep_interrupted(
+    outputs: Path,
+    journal: Journal,
+    endings: Sequence[Ending],
+    headers: Sequence[Mapping[str, Any]],
+    states: Mapping[int, Mapping[str, Array]],
+    epoch: int,
+) -> None:
+    """Keep lanes that did not come to their end, with their state at the pause before `epoch`, to go on from."""
+    headers = [header | {"result": header["result"] | {"epoch": epoch}} for header in headers]
+    write_runs(outputs / "interrupted", journal.pieces, endings, headers, states)
 
 
 def write_headers(folder: Path, headers: list[dict[str, Any]]) -> None:
@@ -148,10 +159,11 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _fits(result: Result, config: Config, data_digest: str, numerics: dict[str, str]) -> bool:
     facts, epoch = result.facts, int(result.facts["epoch"])
+    has_ended = result.status not in ("interrupted", "pruned")
     return (
         0 < epoch <= config.training.epochs
-        and (epoch < config.training.epochs or result.status == "interrupted")
-        and (result.status == "interrupted" or epoch % config.training.evaluate_every == 0)
+        and (epoch < config.training.epochs or not has_ended)
+        and (not has_ended or epoch % config.training.evaluate_every == 0)
         and facts["data"]["digest"] == data_digest
         and agree(facts["numerics"], numerics)
         and result.measurements == config.measurements

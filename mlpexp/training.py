@@ -5,7 +5,7 @@ A lane that diverges or stops early leaves at the end of its epoch, and its neig
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
@@ -20,28 +20,38 @@ from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
 from mlpexp.lane_state import Examples, Lanes, Pause, Plan
 from mlpexp.records import Ending, Piece
-from mlpexp.scoring import endings, evaluate, remember_best
+from mlpexp.scoring import endings, evaluate, pruned, remember_best
 
 
-def train(plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0) -> Iterator[Piece | Ending | Pause]:
+def train(
+    plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0, leaving: Collection[int] = ()
+) -> Iterator[Piece | Ending | Pause]:
     """Train all lanes to their end; yields their records piece by piece, how each lane ended, and the pauses between.
 
-    `epoch` and `step` are those of the pause from which these lanes go on.
+    `epoch` and `step` are those of the pause from which these lanes go on. Lanes whose numbers are in `leaving` end
+    as pruned at the next pause; whoever follows may add to it.
 
     A piece is an epoch, or the one row that stands for the state after a lane's last update: it is measured on the
     batch that would have come next.
     """
     for current in range(epoch, plan.epochs + 1):
         yield Pause(current, step, lanes)
+        gone = torch.tensor([number in leaving for number in lanes.numbers], device=lanes.best_step.device)
+        if gone.any():
+            yield from pruned(lanes.select(gone.nonzero()[:, 0]), step)
+            if gone.all():
+                return
+            lanes = lanes.select((~gone).nonzero()[:, 0])
         evaluation: dict[str, Tensor] = {}
         over = torch.full_like(lanes.best_step, current == plan.epochs, dtype=torch.bool)
         if current % plan.evaluate_every == 0 or current == plan.epochs:
             evaluation = evaluate(plan, lanes, ("train", "validation"))
             over |= remember_best(lanes, evaluation, step)
         if over.any():
-            leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
-            yield look(plan, leaving, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
-            yield from endings(plan, leaving, step, stopped_early=current < plan.epochs)
+            chosen = over.nonzero()[:, 0]
+            over_now = lanes.select(chosen)
+            yield look(plan, over_now, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
+            yield from endings(plan, over_now, step, stopped_early=current < plan.epochs)
             staying = (~over).nonzero()[:, 0]
             if not len(staying):
                 return

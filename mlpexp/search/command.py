@@ -1,0 +1,265 @@
+"""`mlpexp sweep search=…`: read what is searched, refuse, drive the study, report.
+
+Flow: Hydra's sweeper → **command** → drive, report, best.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from mlpexp.cohorts import worker_count
+from mlpexp.composition import Composer
+from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
+from mlpexp.display import counted, show_places, show_points
+from mlpexp.journal import json_bytes, write_atomically
+from mlpexp.planning import check_all
+from mlpexp.refusals import ConfigError, redact
+from mlpexp.results import find
+from mlpexp.runner import FULL, DiskFull, RunError, execute, order_of
+from mlpexp.search.best import curse, on_fresh_seeds, write_best
+from mlpexp.search.board import Board
+from mlpexp.search.drive import RUNS, Drive, ranking
+from mlpexp.search.flight import Flight
+from mlpexp.search.goals import Goals
+from mlpexp.search.report import write_report
+from mlpexp.search.space import Space
+from mlpexp.search.studies import (
+    JOURNAL,
+    Numbered,
+    counted_trials,
+    open_storage,
+    open_study,
+    pruner_of,
+    quiet,
+    sampler_of,
+)
+from mlpexp.search_schema import Search
+
+TRIALS_A_WORKER = 4
+"""Under way by default: enough that equal shapes meet, few enough that proposals know what went before."""
+
+NOT_SEARCHED = ("tracking", "executor", "outputs", "rerun", "search")
+
+MOST_FRONT = 5
+"""So many points of a Pareto front are scored on fresh seeds."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks a search for; `sample` is one of its points, `most` the trials in all."""
+
+    space: Space
+    sample: Config
+    goals: Goals
+    search: Search
+    name: str
+    described: str
+    most: int
+
+    @classmethod
+    def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
+        """Raises ConfigError with everything that is refused; nothing is written."""
+        space = Space(Composer(files, config_name), overrides)
+        samples = space.samples()
+        facts = check_all(samples)
+        sample, search = samples[0], samples[0].search
+        assert search is not None
+        goals = Goals.of(search, next(iter(facts.values())).task)
+        mistakes = [line for one in samples for line in goals.check(one)]
+        mistakes += settings_mistakes(search, sample)
+        if mistakes:
+            raise ConfigError(list(dict.fromkeys(mistakes)))
+        most = min(search.n_trials, space.count(search.n_trials)) if search.name == "grid" else search.n_trials
+        fixed = {key: value for key, value in space.composer.keys(space.fixed).items() if not _beside(key)}
+        content = {
+            "fixed": fixed,
+            "space": space.described(),
+            "goals": [*goals.names, *goals.directions, *map(str, goals.constraints), goals.score],
+            "data": sorted(one.digest for one in facts.values()),
+            "activations": sample.model.activation_sources,
+            "semantics": SEMANTICS,
+        }
+        own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
+        name = search.study or f"{search.name}-{digest(content | own)[:8]}"
+        return cls(space, sample, goals, search, name, digest(content)[:16], most)
+
+    @property
+    def outputs(self) -> Path:
+        """The absolute outputs folder."""
+        return Path(absolute_outputs(self.sample.outputs))
+
+    def open(self) -> Study:
+        """The study, made where it is not there yet; raises ConfigError where its storage is away."""
+        study = open_study(open_storage(self.search, self.outputs), self.name, self.goals.directions, self.described)
+        conditional = len({tuple(sorted(self.space.composer.keys([*self.space.fixed, f"{one.word}={text}"])))
+                           for one in self.space.groups for text in one.texts.values()}) > 1  # fmt: skip
+        study.sampler = Numbered(sampler_of(self.search, conditional), self.search.seed)
+        study.pruner = pruner_of(self.search, self.sample.training.epochs)
+        return study
+
+    def plan_lines(self) -> list[str]:
+        """What the search would do."""
+        known: list[FrozenTrial] = []
+        if self.search.storage is not None or (self.outputs / JOURNAL).exists():
+            with quiet():
+                storage = open_storage(self.search, self.outputs)
+                found = [one for one in storage.get_all_studies() if one.study_name == self.name]
+                known = storage.get_all_trials(found[0]._study_id, deepcopy=False) if found else []
+        over = [one for one in known if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        wanted = ", ".join(
+            f"{how[:-1]}e {name}" for how, name in zip(self.goals.directions, self.goals.names, strict=True)
+        )
+        keys = [f"  {key}: {text}" for key, text in self.space.described().items()]
+        return [
+            f"study {self.name}: {wanted}",
+            *keys,
+            f"{counted(self.most, 'trial')} of {counted(self.sample.replicates, 'replicate')}, {len(over)} done already",
+        ]
+
+
+def settings_mistakes(search: Search, sample: Config) -> list[str]:
+    """Settings of a search that do not go together."""
+    lines = []
+    if search.pruner in ("median", "hyperband") and sample.executor.name == "serial":
+        lines.append(f"search.pruner={search.pruner} watches cohorts while they train; use executor=local")
+    if search.pruner in ("median", "hyperband") and search.score == "bound":
+        lines.append(f"search.pruner={search.pruner} compares means over seeds; use search.score=mean")
+    if search.pruner == "wilcoxon" and sample.replicates < 3:
+        lines.append(f"search.pruner=wilcoxon compares seeds, but replicates={sample.replicates}; give it at least 3")
+    if search.score == "bound" and sample.replicates < 2:
+        lines.append("search.score=bound is an end of an interval over seeds, but replicates=1; give it at least 2")
+    return lines
+
+
+def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[str]) -> list[FrozenTrial]:
+    """Search, report, and return the best trials; exits with 1 where training failed, 2 where it was refused."""
+    console = Console()
+    try:
+        request = Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
+        study = request.open()
+    except ConfigError as error:
+        _tell("\nmlpexp: ".join(error.mistakes), console, code=2)
+    folder = Path(str(hydra_config.hydra.sweep.dir)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "hydra.yaml").write_text(redact(OmegaConf.to_yaml(OmegaConf.masked_copy(hydra_config, "hydra"))))
+    failures: list[str] = []
+    try:
+        failures = train(request, study)
+        show(request, study, folder, bool(hydra_config.hydra.launcher.get("show_test", False)), console)
+    except RunError as error:
+        failures = [str(error)]
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        failures = [str(DiskFull(request.outputs))]
+    if failures:
+        _tell("\n".join(failures), console)
+    return ranking(study, request.goals)
+
+
+def train(request: Request, study: Study) -> list[str]:
+    """Drive the study to its number of trials; a line for each trial whose training failed."""
+    search, sample, goals = request.search, request.sample, request.goals
+    board = Board(request.most, goals.names)
+    drive = Drive(study, request.space, goals, search, board)
+    watched = goals.names[0] if search.pruner in ("median", "hyperband") else None
+    room = search.in_flight or TRIALS_A_WORKER * worker_count(sample, 1 << 30)
+    with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon") as flight:
+        drive.run(flight, room, request.most)
+    return drive.failures
+
+
+def show(request: Request, study: Study, folder: Path, show_test: bool, console: Console) -> None:
+    """The best trials, the best point's fresh seeds, and where everything lies."""
+    goals, ranked = request.goals, ranking(study, request.goals)
+    trials = counted_trials(study)
+    states = Counter(one.state.name.lower() for one in trials)
+    lines = [f"{counted(len(trials), 'point')} tried: " + ", ".join(f"{n} {state}" for state, n in states.items())]
+    report = folder / "report"
+    write_report(study, goals, report)
+    if not ranked:
+        lines.append("no trial finished and kept every constraint; trials.csv says why each of them failed")
+        _print(lines, console)
+        return
+    winners = [config_of(request, one) for one in ranked[: MOST_FRONT if len(goals.names) > 1 else 1]]
+    told = [*lines, f"trial {ranked[0].number} of study {request.name}"]
+    best = write_best(folder, winners[0], told)
+    write_sweep(request, folder, trials)
+    if request.search.fresh_seeds:
+        order = order_of([on_fresh_seeds(one, request.search.fresh_seeds) for one in winners])
+        results = iter(execute(order, sweep=request.name))
+        fresh = [[next(results) for _ in range(request.search.fresh_seeds)] for _ in winners]
+        for trial, runs in zip(ranked, fresh, strict=False):
+            lines += [f"trial {trial.number}: {line}" for line in curse(goals, trial.values, runs)]
+        console.print("the best on fresh seeds:", style="bold", highlight=False)
+        show_points([run for runs in fresh for run in runs], console, show_test)
+    (report / "summary.txt").write_text("\n".join(lines) + "\n")
+    keep_in_tracking(request, study, report, best)
+    _print(lines, console)
+    console.print(f"report: {report}", style="dim", highlight=False, soft_wrap=True)
+    console.print(f"the best point: mlpexp train --config-dir {folder} --config-name best", style="dim", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+    runs = [run for one in ranked[:1] for name in one.user_attrs[RUNS] if (run := find(request.outputs, name))]
+    show_places(runs, request.sample, console, request.name)
+
+
+def config_of(request: Request, trial: FrozenTrial) -> Config:
+    """The point that a trial stands for."""
+    words, _ = request.space.overrides(lambda dimension: trial.params[dimension.key])
+    return request.space.composer.config(words)
+
+
+def write_sweep(request: Request, folder: Path, trials: Sequence[FrozenTrial]) -> None:
+    """`sweep.json`, as every sweep has it: what was asked, and which runs."""
+    content = {
+        "sweep": request.name,
+        "folder": str(folder),
+        "search": request.search.model_dump(exclude={"storage"}),
+        "space": request.space.described(),
+        "runs": list(dict.fromkeys(name for one in trials for name in one.user_attrs.get(RUNS, []))),
+    }
+    for file in (folder / "sweep.json", request.outputs / "sweeps" / f"{request.name}.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json_bytes(content))
+
+
+def keep_in_tracking(request: Request, study: Study, report: Path, best: Path) -> None:
+    """The report as a run of its own in MLflow, and on each run's page the numbers of its trials."""
+    if request.sample.tracking.name == "none":
+        return
+    from mlpexp.tracking import Store
+
+    trials: dict[str, list[str]] = {}
+    for one in counted_trials(study):
+        for name in one.user_attrs.get(RUNS, []):
+            trials.setdefault(name, []).append(str(one.number))
+    runs = [run for name in trials if (run := find(request.outputs, name)) is not None]
+    store = Store(request.sample.tracking, request.outputs)
+    try:
+        store.tag(runs, {name: {f"mlpexp.trial.{request.name}": " ".join(numbers)} for name, numbers in trials.items()})
+        store.keep_files(request.name, [*sorted(report.iterdir()), best])
+    except RuntimeError as error:
+        Console(stderr=True).print(f"MLflow was not reached ({error}); the report is in {report}", highlight=False)
+
+
+def _beside(key: str) -> bool:
+    """Whether a key changes nothing of what is found, only where and how long it is looked for."""
+    return key.partition(".")[0] in NOT_SEARCHED
+
+
+def _print(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell(text: str, console: Console, code: int = 1) -> NoReturn:
+    console.print(f"mlpexp: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise SystemExit(code)
