@@ -117,7 +117,7 @@ def keep_interrupted(
     epoch: int,
 ) -> None:
     """Keep lanes that did not come to their end, with their state at the pause before `epoch`, to go on from."""
-    headers = [header | {"result": header["result"] | {"epoch": epoch}} for header in headers]
+    headers = [{**header, "result": header["result"] | {"epoch": epoch}} for header in headers]
     write_runs(outputs / "interrupted", journal.pieces, endings, headers, states)
 
 

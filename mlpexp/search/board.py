@@ -54,7 +54,7 @@ class Board(Display):
         if self.live is not None:
             self.live.stop()
 
-    def ended(self, states: Mapping[str, int], best: Sequence[Row]) -> None:
+    def trials(self, states: Mapping[str, int], best: Sequence[Row]) -> None:
         """So many trials are in each state, and these are the best so far."""
         self.states, self.rows = Counter(states), list(best)
         self._draw()

@@ -114,14 +114,13 @@ class Request:
                 found = [one for one in storage.get_all_studies() if one.study_name == self.name]
                 known = storage.get_all_trials(found[0]._study_id, deepcopy=False) if found else []
         over = [one for one in known if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        wanted = ", ".join(
-            f"{how[:-1]}e {name}" for how, name in zip(self.goals.directions, self.goals.names, strict=True)
-        )
+        named = zip(self.goals.directions, self.goals.names, strict=True)
+        wanted = ", ".join(f"{direction} {name}" for direction, name in named)
         keys = [f"  {key}: {text}" for key, text in self.space.described().items()]
         return [
             f"study {self.name}: {wanted}",
             *keys,
-            f"{counted(self.most, 'trial')} of {counted(self.sample.replicates, 'replicate')}, {len(over)} done already",
+            f"{counted(self.most, 'trial')} of {counted(self.sample.replicates, 'replicate')}, {len(over)} done",
         ]
 
 
@@ -204,9 +203,8 @@ def show(request: Request, study: Study, folder: Path, show_test: bool, console:
     (report / "summary.txt").write_text("\n".join(lines) + "\n")
     keep_in_tracking(request, study, report, best)
     _print(lines, console)
-    console.print(f"report: {report}", style="dim", highlight=False, soft_wrap=True)
-    console.print(f"the best point: mlpexp train --config-dir {folder} --config-name best", style="dim", highlight=False,
-                  soft_wrap=True)  # fmt: skip
+    for line in (f"report: {report}", f"the best point: mlpexp train --config-dir {folder} --config-name best"):
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
     runs = [run for one in ranked[:1] for name in one.user_attrs[RUNS] if (run := find(request.outputs, name))]
     show_places(runs, request.sample, console, request.name)
 

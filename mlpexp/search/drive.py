@@ -164,7 +164,7 @@ class Drive:
         names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
         states = Counter(names.get(one.state, "running") for one in counted_trials(self.study))
         rows = [Row(one.number, one.values, one.params) for one in ranking(self.study, self.goals)[:MOST_ROWS]]
-        self.board.ended(states, rows)
+        self.board.trials(states, rows)
 
 
 def ranking(study: Study, goals: Goals) -> list[FrozenTrial]:

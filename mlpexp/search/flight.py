@@ -190,7 +190,7 @@ class Flight:
         return cohort[:most]
 
     def _follow(self) -> None:
-        """Runs that are in no cohort any more and not recorded either: failed, left, or taken over by another process."""
+        """Runs that are in no cohort any more and not recorded: failed, left, or taken over by another process."""
         under_way = {name for task, _, _ in self.attempts.open.values() for name in task.fingerprints}
         gone = self.training - under_way
         self.training -= gone

@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from mlpexp.config import Config
 from mlpexp.records import metric
@@ -85,18 +85,14 @@ class Goals:
         names = tuple(name for _, _, name in wanted)
         for name in dict.fromkeys([*names, *(one.name for one in constraints)]):
             if task == "regression" and name.startswith("accuracy/"):
-                mistakes.append(
-                    f"{name} is not recorded: the data are a regression; use {name.replace('accuracy', 'loss')}"
-                )
+                mistakes.append(f"{name} is not recorded of a regression; use {name.replace('accuracy', 'loss')}")
             if names.count(name) > 1:
                 mistakes.append(f"search names {name} twice; leave one")
         if search.pruner != "none" and len(names) > 1:
-            mistakes.append(
-                f"search.pruner={search.pruner} compares one score, but {len(names)} are named; set it to none"
-            )
+            mistakes.append(f"search.pruner={search.pruner} compares one score, but {len(names)} are named; use none")
         elif search.pruner in ("median", "hyperband") and names[0] not in EVALUATIONS:
             mistakes.append(
-                f"search.pruner={search.pruner} looks at every epoch, but {names[0]} is known at the end alone; use one "
+                f"search.pruner={search.pruner} looks at every epoch, {names[0]} is known at the end; use one "
                 f"of {', '.join(EVALUATIONS)}, or search.pruner=none"
             )
         if mistakes:
@@ -104,7 +100,7 @@ class Goals:
         return cls(names, tuple(sign for _, sign, _ in wanted), tuple(constraints), search.score)
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
         """As Optuna takes them."""
         return ["maximize" if sign > 0 else "minimize" for sign in self.signs]
 

@@ -90,7 +90,7 @@ def draw(study: Study, goals: Goals, importances: dict[str, dict[str, float]], f
             axes = getattr(still, plot)(study, **options)
         except (ValueError, RuntimeError, ZeroDivisionError, IndexError):
             continue  # too few trials for this one
-        script = False if parts else True  # the page carries the library once
+        script = not parts  # the page carries the library once
         parts.append(f"<h2>{name.replace('_', ' ')}</h2>" + figure.to_html(full_html=False, include_plotlyjs=script))
         files.append(folder / f"{name.replace('/', '_')}.png")
         save_still(axes, files[-1])

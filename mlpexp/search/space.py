@@ -36,7 +36,7 @@ class Dimension:
     key: str
     distribution: BaseDistribution
     texts: Mapping[Value, str] = field(default_factory=dict)
-    steps: Sequence[float] = ()
+    steps: Sequence[float] = ()  # increasing
 
     def suggest(self, trial: Trial) -> Value:
         """The value that a trial is to have."""
@@ -73,7 +73,7 @@ class Dimension:
         if not self.steps:
             hint = f"write '{self.key}=choice(…)' or '{self.key}=range(start,stop,step)'"
             raise ConfigError([f"search=grid tries every value, but {self.key} is an interval; {hint}"])
-        return sorted(self.steps)
+        return list(self.steps)
 
 
 class Space:
@@ -183,7 +183,7 @@ def dimension(override: Override, options: Sequence[str]) -> Dimension:
     if section in Config.model_fields and section not in HASHED:
         raise ConfigError([f"{key} is not searched: no number of a run depends on it; give it one value"])
     sweep = override.value()
-    tags = getattr(sweep, "tags", set())
+    tags: set[str] = getattr(sweep, "tags", set())
     if tags - {"log"}:
         raise ConfigError([f"{override.input_line}: the tag {min(tags - {'log'})} has no meaning here; log has"])
     if isinstance(sweep, IntervalSweep):
@@ -219,7 +219,7 @@ def ranged(word: str, key: str, sweep: RangeSweep, log: bool) -> Dimension:
     if log and (not whole or step != 1 or values[0] < 1):
         raise ConfigError([f"{key}: a log scale is for whole numbers from 1 on in steps of 1, or for an interval"])
     if whole:
-        return Dimension(word, key, IntDistribution(int(values[0]), int(values[-1]), step=1 if log else step, log=log))
+        return Dimension(word, key, IntDistribution(int(values[0]), int(values[-1]), step=int(step), log=log))
     low, high = float(values[0]), float(values[-1])
     if low == high:
         return Dimension(word, key, FloatDistribution(low, high), steps=[low])
@@ -232,9 +232,7 @@ def choice(word: str, override: Override, options: Sequence[str]) -> Dimension:
     if isinstance(sweep, Glob):
         pairs: list[tuple[Any, str]] = [(name, name) for name in matching(sweep, options)]
     else:
-        pairs = [
-            (Transformer.identity(e), Transformer.str(e)) for e in override.sweep_iterator(lambda element: element)
-        ]
+        pairs = [(e, Transformer.str(e)) for e in override.sweep_iterator()]
     for element, text in pairs:
         value = element.text if isinstance(element, QuotedString) else element
         label: Value = value if isinstance(value, None | bool | int | float | str) else text
