@@ -18,6 +18,7 @@ from mlpexp.display import PLAIN_SECONDS, Display, counted
 from mlpexp.results import Result
 
 MOST_ROWS = 8
+"""So many of the best trials are shown."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ class Board(Display):
     def _draw(self) -> None:
         now = time.monotonic()
         if self.live is not None:
-            self.live.update(Group(self.table(), Text(f"{self.summary()}, {self._speed(now)}", style="dim")))
+            self.live.update(
+                Group(table_of(self.names, self.rows), Text(f"{self.summary()}, {self._speed(now)}", style="dim"))
+            )
         elif now - self.told >= PLAIN_SECONDS:
             self.told = now
             best = f"; best {self.names[0]} {self.rows[0].values[0]:.4g}: {self.rows[0].told()}" if self.rows else ""
@@ -95,16 +98,17 @@ class Board(Display):
     def _speed(self, now: float) -> str:
         return f"{self.done / max(now - self.began, 1e-9):,.0f} run-steps/s"
 
-    def table(self) -> Table:
-        """The best trials: their numbers, scores and values."""
-        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("trial", justify="right")
-        for name in self.names:
-            table.add_column(name.replace("/", "/\n"), justify="right", no_wrap=True)
-        table.add_column("point", overflow="fold")
-        for row in self.rows[:MOST_ROWS]:
-            table.add_row(str(row.number), *(f"{value:.4g}" for value in row.values), row.told())
-        return table
+
+def table_of(names: Sequence[str], rows: Sequence[Row]) -> Table:
+    """The best trials: their numbers, scores and values."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("trial", justify="right")
+    for name in names:
+        table.add_column(name.replace("/", "/\n"), justify="right", no_wrap=True)
+    table.add_column("point", overflow="fold")
+    for row in rows:
+        table.add_row(str(row.number), *(f"{value:.4g}" for value in row.values), row.told())
+    return table
 
 
 def _short(value: object) -> str:

@@ -25,8 +25,8 @@ from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import find
 from mlpexp.runner import FULL, DiskFull, RunError, execute, order_of
 from mlpexp.search.best import curse, on_fresh_seeds, write_best
-from mlpexp.search.board import Board
-from mlpexp.search.drive import RUNS, Drive, ranking
+from mlpexp.search.board import Board, table_of
+from mlpexp.search.drive import RUNS, Drive, ranking, rows_of
 from mlpexp.search.flight import Flight
 from mlpexp.search.goals import Goals
 from mlpexp.search.report import write_report
@@ -188,6 +188,7 @@ def show(request: Request, study: Study, folder: Path, show_test: bool, console:
         lines.append("no trial finished and kept every constraint; trials.csv says why each of them failed")
         _print(lines, console)
         return
+    console.print(table_of(goals.names, rows_of(ranked)))
     winners = [config_of(request, one) for one in ranked[: MOST_FRONT if len(goals.names) > 1 else 1]]
     told = [*lines, f"trial {ranked[0].number} of study {request.name}"]
     best = write_best(folder, winners[0], told)

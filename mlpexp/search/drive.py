@@ -163,8 +163,12 @@ class Drive:
     def _show(self) -> None:
         names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
         states = Counter(names.get(one.state, "running") for one in counted_trials(self.study))
-        rows = [Row(one.number, one.values, one.params) for one in ranking(self.study, self.goals)[:MOST_ROWS]]
-        self.board.trials(states, rows)
+        self.board.trials(states, rows_of(ranking(self.study, self.goals)))
+
+
+def rows_of(ranked: Sequence[FrozenTrial]) -> list[Row]:
+    """The first of these trials, as they are shown."""
+    return [Row(one.number, one.values, one.params) for one in ranked[:MOST_ROWS]]
 
 
 def ranking(study: Study, goals: Goals) -> list[FrozenTrial]:

@@ -4,6 +4,7 @@ Flow: study → **report** → the sweep's folder → tracking. Optuna draws; wh
 """
 
 import csv
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,17 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as still
 
-from mlpexp.figures import save
+from mlpexp.figures import close, save
 from mlpexp.search.drive import OVERRIDES, RUNS
 from mlpexp.search.goals import Goals
 from mlpexp.search.studies import REASON, counted_trials, quiet
 
+logging.getLogger("matplotlib.category").setLevel(logging.WARNING)  # it wonders at choices that are numbers
+
 CONTOUR_KEYS = 3
 """A contour plot has a panel a pair: so many of the most important keys are shown."""
+
+Target = Callable[[FrozenTrial], float]
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
@@ -34,17 +39,17 @@ def write_report(study: Study, goals: Goals, folder: Path) -> list[Path]:
     """`trials.csv`, `importances.csv`, `report.html` and PNGs in a folder; the files that were written."""
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        importances = {name: importance(study, _value(i)) for i, name in enumerate(goals.names)}
+        importances = {name: importance(study, target) for name, target in zip(goals.names, losses(goals), strict=True)}
         files = [write_trials(study, goals, folder / "trials.csv")]
         if any(importances.values()):
             files.append(write_importances(importances, folder / "importances.csv"))
         return [*files, *draw(study, goals, importances, folder)]
 
 
-def importance(study: Study, target: Callable[[FrozenTrial], float]) -> dict[str, float]:
+def importance(study: Study, target: Target | None) -> dict[str, float]:
     """What share of the difference between good trials and all each key accounts for (Watanabe et al. 2023, PED-ANOVA).
 
-    Only keys that every finished trial has; empty where the trials are too few, or all alike.
+    Empty where the trials are too few, or all alike.
     """
     try:
         return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), target=target)
@@ -110,12 +115,13 @@ def pictures(
     if several and len(goals.names) <= 3:
         found.append(("pareto_front", "plot_pareto_front", {"target_names": list(goals.names)}))
     for i, name in enumerate(goals.names):
-        options: dict[str, Any] = {"target": _value(i), "target_name": name}
+        options: dict[str, Any] = {"target_name": name} | ({"target": _value(i)} if several else {})
         suffix = f"_{name}" if several else ""
         keys = list(importances[name]) or keys_of_all(study)
+        loss = {"target": losses(goals)[i], "target_name": name, "evaluator": PedAnovaImportanceEvaluator()}
         found += [
             (f"history{suffix}", "plot_optimization_history", options),
-            (f"importances{suffix}", "plot_param_importances", options | {"evaluator": PedAnovaImportanceEvaluator()}),
+            (f"importances{suffix}", "plot_param_importances", loss),
             (f"slice{suffix}", "plot_slice", options),
             (f"contour{suffix}", "plot_contour", options | {"params": keys[:CONTOUR_KEYS]}),
             (f"parallel_coordinates{suffix}", "plot_parallel_coordinate", options | {"params": keys}),
@@ -131,13 +137,20 @@ def keys_of_all(study: Study) -> list[str]:
 
 def save_still(axes: Any, file: Path) -> None:
     """Write what Optuna drew with matplotlib as a PNG, and let it go."""
-    from mlpexp.figures import close
-
     first = axes.flat[0] if hasattr(axes, "flat") else axes
-    save(first.figure, file)
+    rows, columns = axes.shape if getattr(axes, "ndim", 0) == 2 else (1, getattr(axes, "size", 1))
+    first.figure.set_size_inches(max(8, 4 * columns), max(5, 4 * rows))
+    save(first.figure, file, tight=True)
     close(first.figure)
 
 
-def _value(i: int) -> Callable[[FrozenTrial], float]:
+def losses(goals: Goals) -> list[Target | None]:
+    """What PED-ANOVA takes for each objective: less is better; None where the study's own direction says it."""
+    if len(goals.names) == 1:
+        return [None]
+    return [lambda trial, i=i, sign=sign: -sign * float(trial.values[i]) for i, sign in enumerate(goals.signs)]
+
+
+def _value(i: int) -> Target:
     """The i-th value of a trial."""
     return lambda trial: float(trial.values[i])

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fnmatch import fnmatch
 from itertools import islice
 from typing import Any, get_args
@@ -220,10 +221,11 @@ def ranged(word: str, key: str, sweep: RangeSweep, log: bool) -> Dimension:
         raise ConfigError([f"{key}: a log scale is for whole numbers from 1 on in steps of 1, or for an interval"])
     if whole:
         return Dimension(word, key, IntDistribution(int(values[0]), int(values[-1]), step=int(step), log=log))
-    low, high = float(values[0]), float(values[-1])
-    if low == high:
-        return Dimension(word, key, FloatDistribution(low, high), steps=[low])
-    return Dimension(word, key, FloatDistribution(low, high, step=step), steps=[float(value) for value in values])
+    steps = [float(value) for value in values]
+    if len(steps) == 1:
+        return Dimension(word, key, FloatDistribution(steps[0], steps[0]), steps=steps)
+    last = Decimal(str(steps[0])) + (len(steps) - 1) * Decimal(str(step))  # in decimals, as Optuna counts
+    return Dimension(word, key, FloatDistribution(steps[0], float(last), step=step), steps=steps)
 
 
 def choice(word: str, override: Override, options: Sequence[str]) -> Dimension:

@@ -89,7 +89,7 @@ def sampler_of(search: Search, conditional: bool) -> Callable[[int], BaseSampler
     s = optuna.samplers
     match search.name:
         case "tpe":
-            return lambda seed: s.TPESampler(seed=seed, group=conditional, warn_independent_sampling=False)
+            return lambda seed: s.TPESampler(seed=seed, group=conditional)
         case "gp":
             return lambda seed: s.GPSampler(seed=seed, warn_independent_sampling=False)
         case "random":
