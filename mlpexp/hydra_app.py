@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader, parse_all
 from mlpexp.config import Config, validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
@@ -87,7 +87,10 @@ def _multirun(words: Sequence[str]) -> tuple[list[str], bool]:
     """What `hydra.sweeper.params` adds, from a user's YAML file or the command line, and whether a search is chosen."""
     options = get_args_parser().parse_args(list(words))
     with loader(options.config_dir) as files:
-        config = files.load_configuration(options.config_name or CONFIG_NAME, options.overrides, RunMode.MULTIRUN)
+        parsed = parse_all(options.overrides)  # of these alone does it depend; unknown keys are refused later
+        groups = [one for one in parsed if one.is_hydra_override() or files.get_group_options(one.key_or_group)]
+        chosen = [str(one.input_line) for one in groups]
+        config = files.load_configuration(options.config_name or CONFIG_NAME, chosen, RunMode.MULTIRUN)
     params = OmegaConf.select(config, "hydra.sweeper.params")
     return [f"{key}={value}" for key, value in (params or {}).items()], config.get("search") is not None
 

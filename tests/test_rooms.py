@@ -53,8 +53,9 @@ def test_import_contracts_hold() -> None:
     [
         ("mlflow", ["tracking"]),
         ("matplotlib", ["figures"]),
-        ("optuna", []),
-        ("hydra", ["composition", "hydra_app", "sweep"]),
+        ("optuna", ["search.space", "search.studies", "search.drive", "search.report", "search.command"]),
+        ("plotly", []),
+        ("hydra", ["composition", "hydra_app", "search.command", "search.space", "sweep"]),
         ("loky", ["execution"]),
         ("sklearn", ["data.packaged", "data.splits"]),
     ],

@@ -18,6 +18,7 @@ from rich.console import Console
 from mlpexp.cohorts import worker_count
 from mlpexp.composition import Composer
 from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
+from mlpexp.dashboard import STUDIES
 from mlpexp.display import counted, show_places, show_points
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.planning import check_all
@@ -32,7 +33,6 @@ from mlpexp.search.goals import Goals
 from mlpexp.search.report import write_report
 from mlpexp.search.space import Space
 from mlpexp.search.studies import (
-    JOURNAL,
     Numbered,
     counted_trials,
     open_storage,
@@ -108,7 +108,7 @@ class Request:
     def plan_lines(self) -> list[str]:
         """What the search would do."""
         known: list[FrozenTrial] = []
-        if self.search.storage is not None or (self.outputs / JOURNAL).exists():
+        if self.search.storage is not None or (self.outputs / STUDIES).exists():
             with quiet():
                 storage = open_storage(self.search, self.outputs)
                 found = [one for one in storage.get_all_studies() if one.study_name == self.name]

@@ -23,8 +23,8 @@ from mlpexp.search.space import Space
 from mlpexp.search.studies import OWNER, REASON, Heartbeat, abandon, abandon_dead, counted_trials, quiet
 from mlpexp.search_schema import Search
 
-RUNS, SCORES, OVERRIDES = "mlpexp.runs", "mlpexp.scores", "mlpexp.overrides"
-"""User attributes of a trial: fingerprints of its runs, what each of them scored, and its words of the command line."""
+RUNS, SCORES = "mlpexp.runs", "mlpexp.scores"
+"""User attributes of a trial: fingerprints of its runs, and what each of them scored."""
 
 LOOK_AROUND_SECONDS = 2.0
 """Between two looks at what other processes do with the same study."""
@@ -103,7 +103,6 @@ class Drive:
 
     def _start(self, trial: Trial, place: Place) -> None:
         words, _ = self.space.overrides(lambda dimension: dimension.suggest(trial))
-        trial.set_user_attr(OVERRIDES, [word for word in words if word not in self.space.fixed])
         try:
             names = place.start(trial.number, self.space.composer.config(words))
         except ConfigError as error:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as still
 
 from mlpexp.figures import close, save
-from mlpexp.search.drive import OVERRIDES, RUNS
+from mlpexp.search.drive import RUNS
 from mlpexp.search.goals import Goals
 from mlpexp.search.studies import REASON, counted_trials, quiet
 
@@ -64,14 +64,13 @@ def write_trials(study: Study, goals: Goals, file: Path) -> Path:
     constraints = [str(one) for one in goals.constraints]
     with open(file, "w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["trial", "state", *goals.names, *constraints, *keys, "reason", "overrides", "fingerprints"])
+        writer.writerow(["trial", "state", *goals.names, *constraints, *keys, "reason", "fingerprints"])
         for one in trials:
             values = one.values if one.values else [""] * len(goals.names)
-            writer.writerow([
-                one.number, one.state.name.lower(), *values, *(one.constraints.get(text, "") for text in constraints),
-                *(one.params.get(key, "") for key in keys), one.user_attrs.get(REASON, ""),
-                " ".join(one.user_attrs.get(OVERRIDES, [])), " ".join(one.user_attrs.get(RUNS, [])),
-            ])  # fmt: skip
+            violations = [one.constraints.get(text, "") for text in constraints]
+            own = [one.params.get(key, "") for key in keys]
+            told = [one.user_attrs.get(REASON, ""), " ".join(one.user_attrs.get(RUNS, []))]
+            writer.writerow([one.number, one.state.name.lower(), *values, *violations, *own, *told])
     return file
 
 
@@ -148,9 +147,9 @@ def losses(goals: Goals) -> list[Target | None]:
     """What PED-ANOVA takes for each objective: less is better; None where the study's own direction says it."""
     if len(goals.names) == 1:
         return [None]
-    return [lambda trial, i=i, sign=sign: -sign * float(trial.values[i]) for i, sign in enumerate(goals.signs)]
+    return [_value(i, -sign) for i, sign in enumerate(goals.signs)]
 
 
-def _value(i: int) -> Target:
-    """The i-th value of a trial."""
-    return lambda trial: float(trial.values[i])
+def _value(i: int, sign: int = 1) -> Target:
+    """The i-th value of a trial, times `sign`."""
+    return lambda trial: sign * float(trial.values[i])

@@ -24,11 +24,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from mlpexp.dashboard import STUDIES
 from mlpexp.leases import is_alive
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.search_schema import Search
 
-JOURNAL = "optuna.journal"
 OWNER, REASON, AGAIN, SPACE = "mlpexp.owner", "mlpexp.reason", "mlpexp.again", "mlpexp.space"
 """User attributes of a trial (who runs it, why it failed, which dead one it is again) and of a study (its space).
 
@@ -58,8 +58,8 @@ def open_storage(search: Search, outputs: Path) -> BaseStorage:
     outputs.mkdir(parents=True, exist_ok=True)
     with quiet(), FileLock(outputs / ".optuna.lock"):  # two processes that create one database's tables: one fails
         if search.storage is None:
-            backend = JournalFileBackend(str(outputs / JOURNAL))
-            return optuna.storages.JournalStorage(backend)
+            lock: Any = FileLock(outputs / f".{STUDIES}.lock")  # the system's, which a killed process does not keep
+            return optuna.storages.JournalStorage(JournalFileBackend(str(outputs / STUDIES), lock))
         try:
             return optuna.storages.RDBStorage(
                 search.storage,
