@@ -97,7 +97,7 @@ def _multirun(words: Sequence[str]) -> tuple[list[str], bool]:
 
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool, tunes: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
-    from mlpexp.search.command import Request
+    from mlpexp.search.request import Request
 
     if tunes:
         raise ConfigError(["tune.… and search=… both choose values; leave one"])

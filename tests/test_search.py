@@ -18,8 +18,9 @@ from runs_fixtures import SMALL, command, composed, files_below
 from mlpexp.composition import CONFIG_NAME, compose, loader
 from mlpexp.results import Result, load, recorded
 from mlpexp.runner import run
-from mlpexp.search.command import Request, train
+from mlpexp.search.command import train
 from mlpexp.search.drive import RUNS
+from mlpexp.search.request import Request
 from mlpexp.search.studies import REASON, counted_trials
 from mlpexp.tracking import Store
 
@@ -192,7 +193,7 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     done = command("sweep", *WORDS, "--plan", cwd=tmp_path)
     assert done.returncode == 0
     assert "maximize accuracy/validation" in done.stdout
-    assert "model.depth: IntDistribution(high=3" in done.stdout
+    assert "model.depth: 1 to 3" in done.stdout
     assert files_below(tmp_path) == []
 
 

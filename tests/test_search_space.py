@@ -14,7 +14,8 @@ from runs_fixtures import composed
 from mlpexp.composition import CONFIG_NAME, Composer, loader, parse
 from mlpexp.config import fingerprint
 from mlpexp.refusals import ConfigError
-from mlpexp.search.space import Dimension, Space, Value, dimension
+from mlpexp.search.dimensions import Dimension, Value, dimension
+from mlpexp.search.space import Space
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,13 @@ def test_simple_lists_are_choices_and_whole_intervals_are_whole() -> None:
     assert of("model.depth=int(interval(2,17))").distribution == IntDistribution(2, 16)
     assert of("model.width=tag(log,int(interval(8,129)))").distribution == IntDistribution(8, 128, log=True)
     assert of("model.depth=tag(log,range(1,65))").distribution == IntDistribution(1, 64, log=True)
+
+
+def test_a_dimension_reads_as_a_person_would_write_it() -> None:
+    assert of("model.depth=range(2,17,2)").told() == "2 to 16 in steps of 2"
+    assert of("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))").told() == "0.0001 ≤ … < 0.1 on a log scale"
+    assert of("model.dropout=range(0,0.3,0.1)").told() == "0, 0.1, 0.2"
+    assert of("model.activation=relu,'a b'").told() == "relu, 'a b'"
 
 
 def test_a_glob_takes_options_of_its_group() -> None:

@@ -66,8 +66,7 @@ class Board(Display):
         self._draw()
 
     def finished(self, runs: int) -> None:
-        """So many more runs are done."""
-        self.ended_runs = runs
+        """Single runs are not counted here: trials are."""
 
     def scored(self, results: Sequence[Result]) -> None:
         """Single runs are not ranked here: trials are."""

@@ -1,27 +1,24 @@
-"""`mlpexp sweep search=…`: read what is searched, refuse, drive the study, report.
+"""`mlpexp sweep search=…`: drive the study to its total, score the best on fresh seeds, report.
 
-Flow: Hydra's sweeper → **command** → drive, report, best.
+Flow: Hydra's sweeper → request → **command** → drive, report, best.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from mlpexp.cohorts import worker_count
-from mlpexp.composition import Composer
-from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
-from mlpexp.dashboard import STUDIES
+from mlpexp.config import Config
 from mlpexp.display import counted, show_places, show_points
 from mlpexp.journal import json_bytes, write_atomically
-from mlpexp.planning import check_all
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import find
 from mlpexp.runner import FULL, DiskFull, RunError, execute, order_of
@@ -29,113 +26,17 @@ from mlpexp.search.best import curse, on_fresh_seeds, write_best
 from mlpexp.search.board import Board, table_of
 from mlpexp.search.drive import RUNS, Drive, ranking, rows_of
 from mlpexp.search.flight import Flight
-from mlpexp.search.goals import Goals
 from mlpexp.search.report import write_report
-from mlpexp.search.space import Space
+from mlpexp.search.request import Request
 from mlpexp.search.studies import (
-    Numbered,
     counted_trials,
-    open_storage,
-    open_study,
-    pruner_of,
-    quiet,
-    sampler_of,
 )
-from mlpexp.search_schema import Search
 
 TRIALS_A_WORKER = 4
 """Under way by default: enough that equal shapes meet, few enough that proposals know what went before."""
 
-NOT_SEARCHED = ("tracking", "executor", "outputs", "rerun", "search")
-
 MOST_FRONT = 5
 """So many points of a Pareto front are scored on fresh seeds."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command line asks a search for; `sample` is one of its points, `most` the trials in all."""
-
-    space: Space
-    sample: Config
-    goals: Goals
-    search: Search
-    name: str
-    described: str
-    most: int
-
-    @classmethod
-    def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
-        """Raises ConfigError with everything that is refused; nothing is written."""
-        space = Space(Composer(files, config_name), overrides)
-        samples = space.samples()
-        facts = check_all(samples)
-        sample, search = samples[0], samples[0].search
-        assert search is not None
-        goals = Goals.of(search, next(iter(facts.values())).task)
-        mistakes = [line for one in samples for line in goals.check(one)]
-        mistakes += settings_mistakes(search, sample)
-        if mistakes:
-            raise ConfigError(list(dict.fromkeys(mistakes)))
-        most = min(search.n_trials, space.count(search.n_trials)) if search.name == "grid" else search.n_trials
-        fixed = {key: value for key, value in space.composer.keys(space.fixed).items() if not _beside(key)}
-        content = {
-            "fixed": fixed,
-            "space": space.described(),
-            "goals": [*goals.names, *goals.directions, *map(str, goals.constraints), goals.score],
-            "data": sorted(one.digest for one in facts.values()),
-            "activations": sample.model.activation_sources,
-            "semantics": SEMANTICS,
-        }
-        own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
-        name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        return cls(space, sample, goals, search, name, digest(content)[:16], most)
-
-    @property
-    def outputs(self) -> Path:
-        """The absolute outputs folder."""
-        return Path(absolute_outputs(self.sample.outputs))
-
-    def open(self) -> Study:
-        """The study, made where it is not there yet; raises ConfigError where its storage is away."""
-        study = open_study(open_storage(self.search, self.outputs), self.name, self.goals.directions, self.described)
-        conditional = len({tuple(sorted(self.space.composer.keys([*self.space.fixed, f"{one.word}={text}"])))
-                           for one in self.space.groups for text in one.texts.values()}) > 1  # fmt: skip
-        study.sampler = Numbered(sampler_of(self.search, conditional), self.search.seed)
-        study.pruner = pruner_of(self.search, self.sample.training.epochs)
-        return study
-
-    def plan_lines(self) -> list[str]:
-        """What the search would do."""
-        known: list[FrozenTrial] = []
-        if self.search.storage is not None or (self.outputs / STUDIES).exists():
-            with quiet():
-                storage = open_storage(self.search, self.outputs)
-                found = [one for one in storage.get_all_studies() if one.study_name == self.name]
-                known = storage.get_all_trials(found[0]._study_id, deepcopy=False) if found else []
-        over = [one for one in known if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        named = zip(self.goals.directions, self.goals.names, strict=True)
-        wanted = ", ".join(f"{direction} {name}" for direction, name in named)
-        keys = [f"  {key}: {text}" for key, text in self.space.described().items()]
-        return [
-            f"study {self.name}: {wanted}",
-            *keys,
-            f"{counted(self.most, 'trial')} of {counted(self.sample.replicates, 'replicate')}, {len(over)} done",
-        ]
-
-
-def settings_mistakes(search: Search, sample: Config) -> list[str]:
-    """Settings of a search that do not go together."""
-    lines = []
-    if search.pruner in ("median", "hyperband") and sample.executor.name == "serial":
-        lines.append(f"search.pruner={search.pruner} watches cohorts while they train; use executor=local")
-    if search.pruner in ("median", "hyperband") and search.score == "bound":
-        lines.append(f"search.pruner={search.pruner} compares means over seeds; use search.score=mean")
-    if search.pruner == "wilcoxon" and sample.replicates < 3:
-        lines.append(f"search.pruner=wilcoxon compares seeds, but replicates={sample.replicates}; give it at least 3")
-    if search.score == "bound" and sample.replicates < 2:
-        lines.append("search.score=bound is an end of an interval over seeds, but replicates=1; give it at least 2")
-    return lines
 
 
 def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[str]) -> list[FrozenTrial]:
@@ -155,6 +56,9 @@ def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[st
         show(request, study, folder, bool(hydra_config.hydra.launcher.get("show_test", False)), console)
     except RunError as error:
         failures = [str(error)]
+    except StorageInternalError as error:
+        said = redact(str(error).splitlines()[0])
+        failures = [f"search.storage was lost ({said}); runs are recorded, and the same command goes on"]
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -247,11 +151,6 @@ def keep_in_tracking(request: Request, study: Study, report: Path, best: Path) -
         store.keep_files(request.name, [*sorted(report.iterdir()), best])
     except RuntimeError as error:
         Console(stderr=True).print(f"MLflow was not reached ({error}); the report is in {report}", highlight=False)
-
-
-def _beside(key: str) -> bool:
-    """Whether a key changes nothing of what is found, only where and how long it is looked for."""
-    return key.partition(".")[0] in NOT_SEARCHED
 
 
 def _print(lines: Sequence[str], console: Console) -> None:

@@ -60,23 +60,31 @@ class Drive:
     def run(self, place: Place, room: int, most: int) -> None:
         """Until the study has `most` trials in all, each of them told, by this process or another."""
         with quiet():
-            while True:
-                self._look_around()
-                while len(self.flying) < room and (trial := self._ask(most)) is not None:
-                    self._start(trial, place)
-                if not self.flying:
-                    others = [one for one in counted_trials(self.study) if one.state is TrialState.RUNNING]
-                    if not others:
-                        return
-                    self.board.waiting(f"another process tries {counted(len(others), 'trial')}: waiting")
-                    time.sleep(0.5)
-                    continue
-                for event in place.look():
-                    try:
-                        self._hear(event, place)
-                    except UpdateFinishedTrialError:  # another process took us for dead, and has told or taken it
-                        self.flying.pop(event.trial)
-                self.heart.beat(self.flying.values())
+            try:
+                self._run(place, room, most)
+            except BaseException:  # what is under way here waits for whoever goes on
+                for trial in self.flying.values():
+                    self._abandon(trial)
+                raise
+
+    def _run(self, place: Place, room: int, most: int) -> None:
+        while True:
+            self._look_around()
+            while len(self.flying) < room and (trial := self._ask(most)) is not None:
+                self._start(trial, place)
+            if not self.flying:
+                others = [one for one in counted_trials(self.study) if one.state is TrialState.RUNNING]
+                if not others:
+                    return
+                self.board.waiting(f"another process tries {counted(len(others), 'trial')}: waiting")
+                time.sleep(0.5)
+                continue
+            for event in place.look():
+                try:
+                    self._hear(event, place)
+                except UpdateFinishedTrialError:  # another process took us for dead, and has told or taken it
+                    self.flying.pop(event.trial)
+            self.heart.beat(self.flying.values())
 
     def _look_around(self) -> None:
         """Take over what dead processes left; what others have told shows on the board."""
