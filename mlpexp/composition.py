@@ -128,6 +128,11 @@ class Composer:
             raise ConfigError(mistakes)
         return config
 
+    def names(self, overrides: Sequence[str]) -> list[str]:
+        """Every key that the groups of these overrides give a point."""
+        groups = [override for override in parse_all(overrides) if self.options(override.key_or_group)]
+        return self._base(tuple(str(override.input_line) for override in groups))[1]
+
     def keys(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Every key of a point with its value, unchecked; overrides of keys that it does not have are left out."""
         parsed = parse_all(overrides)

@@ -4,10 +4,11 @@ Flow: config → **planning** → run.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
@@ -117,12 +118,15 @@ class Order:
         return [found[name] for name in self.fingerprints]
 
 
-def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
+def plan(
+    configs: Sequence[Config], rerun: bool = False, known: Mapping[str, DataFacts] = MappingProxyType({})
+) -> Order:
     """Check all runs against their data, name them, and find out which must be trained.
 
+    `known` are facts of data that were loaded before; those are not loaded again.
     Raises ConfigError with a line for each mistake of any run.
     """
-    facts = check_all(configs)
+    facts = check_all(configs, known)
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
     salvage(order.outputs)
@@ -133,22 +137,23 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
             continue
         first_of[name] = i
     for name, i in first_of.items():
-        known = find(order.outputs, name)
-        if known and not rerun and known.measurements.covers(order.configs[i].measurements):
-            if not agree(known.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
+        run = find(order.outputs, name)
+        if run and not rerun and run.measurements.covers(order.configs[i].measurements):
+            if not agree(run.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
                 order.elsewhere.append(name)
             continue
-        if known:
-            order.configs[i] = measuring(order.configs[i], known.measurements)
+        if run:
+            order.configs[i] = measuring(order.configs[i], run.measurements)
         order.to_train.append(i)
         if not rerun:
             order.look_for_base(i)
     return order
 
 
-def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
+def check_all(configs: Sequence[Config], known: Mapping[str, DataFacts] = MappingProxyType({})) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
-    facts, mistakes = load_facts(configs)
+    facts, mistakes = load_facts([config for config in configs if data_key(config) not in known])
+    facts |= {key: known[key] for config in configs if (key := data_key(config)) in known}
     mistakes += mistakes_of(configs)
     _must_agree(configs)
     workers, memory = worker_count(configs[0], len(configs)), usable_memory()

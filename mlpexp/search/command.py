@@ -32,7 +32,7 @@ from mlpexp.search.studies import (
     counted_trials,
 )
 
-TRIALS_A_WORKER = 4
+TRIALS_A_WORKER = 8
 """Under way by default: enough that equal shapes meet, few enough that proposals know what went before."""
 
 MOST_FRONT = 5
@@ -43,7 +43,7 @@ def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[st
     """Search, report, and return the best trials; exits with 1 where training failed, 2 where it was refused."""
     console = Console()
     try:
-        request = Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
+        request = Request.frozen(overrides) or Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
         study = request.open()
     except ConfigError as error:
         _tell("\nmlpexp: ".join(error.mistakes), console, code=2)

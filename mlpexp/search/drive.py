@@ -23,8 +23,8 @@ from mlpexp.search.space import Space
 from mlpexp.search.studies import OWNER, REASON, Heartbeat, abandon, abandon_dead, counted_trials, quiet
 from mlpexp.search_schema import Search
 
-RUNS, SCORES = "mlpexp.runs", "mlpexp.scores"
-"""User attributes of a trial: fingerprints of its runs, and what each of them scored."""
+RUNS = "mlpexp.runs"
+"""User attribute of a trial: the fingerprints of its runs."""
 
 LOOK_AROUND_SECONDS = 2.0
 """Between two looks at what other processes do with the same study."""
@@ -149,7 +149,6 @@ class Drive:
             self._prune(trial, place)
 
     def _complete(self, trial: Trial, scalars: Sequence[dict[str, float]]) -> None:
-        trial.set_user_attr(SCORES, {name: [found[name] for found in scalars] for name in self.goals.wanted})
         for name, violation in self.goals.violations(scalars).items():
             trial.set_constraint(name, violation)
         self._tell(trial, values=self.goals.values(scalars))

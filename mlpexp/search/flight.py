@@ -99,7 +99,7 @@ class Flight:
 
     def start(self, number: int, config: Config) -> list[str]:
         """Take on a trial, all replicates of a point; their fingerprints. Raises ConfigError where its data refuse."""
-        more = plan(config.runs(), config.rerun)
+        more = plan(config.runs(), config.rerun, self.order.facts)
         to_train = {more.fingerprints[i] for i in more.to_train}
         self.complete.expect(more.fingerprints, more.configs)
         self.order.extend(more)
@@ -132,6 +132,7 @@ class Flight:
             self.display.waiting("other processes train what is wanted: waiting")
             time.sleep(POLL_SECONDS)
         self._follow()
+        self._fill()  # before anybody is told or asked: no worker waits for that
         if self.watched:
             yield from self._epochs()
         yield from self._ended()
@@ -174,13 +175,13 @@ class Flight:
                 self.attempts.start(mine)
 
     def _next_cohort(self, free: int, waiting: list[int]) -> list[int]:
-        """Waiting runs of the first one's shape; a part of them where workers would else stay without."""
+        """Waiting runs of the commonest shape; a part of them where workers would else stay without."""
         alike: dict[tuple[str, int], list[int]] = {}
         for i in waiting:
             alike.setdefault((cohort_key(self.order.configs[i]), self.order.epoch(i)), []).append(i)
         if not alike:
             return []
-        cohort = next(iter(alike.values()))
+        cohort = max(alike.values(), key=len)  # of equals the first that was asked for
         if len(alike) < free:
             points = list(dict.fromkeys(self.order.configs[i].point() for i in cohort))
             kept = set(points[: -(-len(points) // (free - len(alike) + 1))])

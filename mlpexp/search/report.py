@@ -22,8 +22,8 @@ from mlpexp.search.studies import REASON, counted_trials, quiet
 
 logging.getLogger("matplotlib.category").setLevel(logging.WARNING)  # it wonders at choices that are numbers
 
-CONTOUR_KEYS = 3
-"""A contour plot has a panel a pair: so many of the most important keys are shown."""
+CONTOUR_KEYS = 2
+"""So many of the most important keys are in the contour plot, which has a panel for each pair."""
 
 Target = Callable[[FrozenTrial], float]
 

@@ -38,9 +38,14 @@ class Request:
     most: int
 
     @classmethod
+    def frozen(cls, overrides: Sequence[str]) -> "Request | None":
+        """What was read of these overrides in this process before, whatever became of the YAML files meanwhile."""
+        return _READ.get(_own(overrides))
+
+    @classmethod
     def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
         """Raises ConfigError with everything that is refused; nothing is written."""
-        space = Space(Composer(files, config_name), overrides)
+        space = Space(Composer(files, config_name), _own(overrides))
         samples = space.samples()
         facts = check_all(samples)
         sample, search = samples[0], samples[0].search
@@ -62,7 +67,9 @@ class Request:
         }
         own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
         name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        return cls(space, sample, goals, search, name, digest(content)[:16], most)
+        _READ.clear()
+        _READ[_own(overrides)] = cls(space, sample, goals, search, name, digest(content)[:16], most)
+        return _READ[_own(overrides)]
 
     @property
     def outputs(self) -> Path:
@@ -95,6 +102,9 @@ class Request:
         ]
 
 
+_READ: dict[tuple[str, ...], Request] = {}
+
+
 def settings_mistakes(search: Search, sample: Config) -> list[str]:
     """Settings of a search that do not go together."""
     lines = []
@@ -107,6 +117,11 @@ def settings_mistakes(search: Search, sample: Config) -> list[str]:
     if search.score == "bound" and sample.replicates < 2:
         lines.append("search.score=bound is an end of an interval over seeds, but replicates=1; give it at least 2")
     return lines
+
+
+def _own(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides without those that are Hydra's own."""
+    return tuple(word for word in overrides if not word.startswith(("hydra.", "hydra/")))
 
 
 def _beside(key: str) -> bool:

@@ -4,9 +4,9 @@ Flow: dimensions → **space** → drive.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, get_args
+from typing import get_args
 
 from mlpexp.activation_schema import ParameterOf, names_in
 from mlpexp.composition import Composer, parse_all
@@ -49,10 +49,10 @@ class Space:
     def overrides(self, pick: Pick) -> tuple[list[str], dict[str, Value]]:
         """The overrides of one point and the values of its searched keys: those that its groups and names have."""
         words, values = list(self.fixed), dict[str, Value]()
-        known: Mapping[str, Any] | None = None
+        known: list[str] | None = None
         for one in self.dimensions:
             if one not in self.groups:
-                known = self.composer.keys(words) if known is None else known
+                known = self.composer.names(words) if known is None else known
                 if one.key not in known or not self._applies(one.key, words):
                     continue
             values[one.key] = pick(one)
@@ -118,8 +118,8 @@ class Space:
         """Whether some points have keys that others do not have."""
         owned = any(condition(one.key) is not None for one in self.dimensions)
         choices = [f"{one.word}={text}" for one in self.groups for text in one.texts.values()]
-        have = {frozenset(self.composer.keys([*self.fixed, word])) for word in choices}
-        searched = {one.key for one in self.dimensions}
+        have = {frozenset(self.composer.names([*self.fixed, word])) for word in choices}
+        searched = frozenset(one.key for one in self.dimensions)
         return owned or len({searched & keys for keys in have}) > 1
 
     def described(self) -> dict[str, str]:
