@@ -97,16 +97,18 @@ def _multirun(words: Sequence[str]) -> tuple[list[str], bool]:
 
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool, tunes: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
-    from mlpexp.search.request import Request
+    from mlpexp.search import request as requests
 
+    overrides = [*params, *options.overrides]
     if tunes:
         raise ConfigError(["tune.… and search=… both choose values; leave one"])
     with loader(options.config_dir) as files:
-        request = Request.read(files, options.config_name or CONFIG_NAME, [*params, *options.overrides])
+        request = requests.Request.read(files, options.config_name or CONFIG_NAME, overrides)
         if plan:
             print("\n".join(request.plan_lines()))
             return 0
-    _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    with requests.frozen(request, overrides):
+        _hydra([*words, "hydra/sweeper=search"], lambda config: None)
     return 0
 
 

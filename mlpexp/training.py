@@ -36,12 +36,13 @@ def train(
     """
     for current in range(epoch, plan.epochs + 1):
         yield Pause(current, step, lanes)
-        gone = torch.tensor([number in leaving for number in lanes.numbers], device=lanes.best_step.device)
-        if gone.any():
-            yield from pruned(lanes.select(gone.nonzero()[:, 0]), step)
-            if gone.all():
+        gone = [number in leaving for number in lanes.numbers]
+        if any(gone):
+            mask = torch.tensor(gone, device=lanes.best_step.device)
+            yield from pruned(lanes.select(mask.nonzero()[:, 0]), step)
+            if all(gone):
                 return
-            lanes = lanes.select((~gone).nonzero()[:, 0])
+            lanes = lanes.select((~mask).nonzero()[:, 0])
         evaluation: dict[str, Tensor] = {}
         over = torch.full_like(lanes.best_step, current == plan.epochs, dtype=torch.bool)
         if current % plan.evaluate_every == 0 or current == plan.epochs:
@@ -49,9 +50,9 @@ def train(
             over |= remember_best(lanes, evaluation, step)
         if over.any():
             chosen = over.nonzero()[:, 0]
-            over_now = lanes.select(chosen)
-            yield look(plan, over_now, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
-            yield from endings(plan, over_now, step, stopped_early=current < plan.epochs)
+            ending = lanes.select(chosen)
+            yield look(plan, ending, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
+            yield from endings(plan, ending, step, stopped_early=current < plan.epochs)
             staying = (~over).nonzero()[:, 0]
             if not len(staying):
                 return

@@ -115,7 +115,7 @@ WORDS = (
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with a search of twelve trials, and what the command said."""
     folder = tmp_path_factory.mktemp("found")
-    done = command("sweep", *WORDS, cwd=folder)
+    done = command("sweep", *WORDS, cwd=folder, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -154,7 +154,7 @@ def test_the_best_point_is_a_file_that_train_takes_as_it_is(found: tuple[Path, s
     best = folder / "found" / "best.yaml"
     assert yaml.safe_load(best.read_text())["replicates"] == 2
     line = next(line for line in said.splitlines() if line.startswith("the best point: mlpexp train"))
-    done = command(*line.removeprefix("the best point: mlpexp ").split(), cwd=folder)
+    done = command(*line.removeprefix("the best point: mlpexp ").split(), cwd=folder, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "recorded before, taken as they are: 2 of 2 runs" in done.stderr
 
@@ -178,11 +178,11 @@ def test_trials_and_runs_name_each_other(found: tuple[Path, str]) -> None:
 
 def test_the_same_command_again_trains_nothing_and_a_larger_total_goes_on(found: tuple[Path, str]) -> None:
     folder = found[0]
-    planned = command("sweep", *WORDS, "--plan", cwd=folder)
+    planned = command("sweep", *WORDS, "--plan", cwd=folder, timeout=300)
     assert "12 trials of 2 replicates, 12 done" in planned.stdout
     before = {one.fingerprint: one.facts["started"] for one in recorded(folder / "outputs")}
     more = [word.replace("n_trials=12", "n_trials=14") for word in WORDS]
-    done = command("sweep", *more, cwd=folder)
+    done = command("sweep", *more, cwd=folder, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "14 points tried" in done.stdout
     after = {one.fingerprint: one.facts["started"] for one in recorded(folder / "outputs")}
@@ -190,7 +190,7 @@ def test_the_same_command_again_trains_nothing_and_a_larger_total_goes_on(found:
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
-    done = command("sweep", *WORDS, "--plan", cwd=tmp_path)
+    done = command("sweep", *WORDS, "--plan", cwd=tmp_path, timeout=300)
     assert done.returncode == 0
     assert "maximize accuracy/validation" in done.stdout
     assert "model.depth: 1 to 3" in done.stdout

@@ -28,9 +28,7 @@ from mlpexp.search.drive import RUNS, Drive, ranking, rows_of
 from mlpexp.search.flight import Flight
 from mlpexp.search.report import write_report
 from mlpexp.search.request import Request
-from mlpexp.search.studies import (
-    counted_trials,
-)
+from mlpexp.search.studies import counted_trials
 
 TRIALS_A_WORKER = 8
 """Under way by default: enough that equal shapes meet, few enough that proposals know what went before."""
@@ -43,7 +41,7 @@ def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[st
     """Search, report, and return the best trials; exits with 1 where training failed, 2 where it was refused."""
     console = Console()
     try:
-        request = Request.frozen(overrides) or Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
+        request = Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
         study = request.open()
     except ConfigError as error:
         _tell("\nmlpexp: ".join(error.mistakes), console, code=2)
@@ -89,7 +87,7 @@ def show(request: Request, study: Study, folder: Path, show_test: bool, console:
     report = folder / "report"
     write_report(study, goals, report)
     if not ranked:
-        lines.append("no trial finished and kept every constraint; trials.csv says why each of them failed")
+        lines.append(f"no trial finished and kept every constraint; {report}/trials.csv says what became of them")
         _print(lines, console)
         return
     console.print(table_of(goals.names, rows_of(ranked)))

@@ -3,7 +3,8 @@
 Flow: command line → space, goals → **request** → command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,10 @@ class Request:
     most: int
 
     @classmethod
-    def frozen(cls, overrides: Sequence[str]) -> "Request | None":
-        """What was read of these overrides in this process before, whatever became of the YAML files meanwhile."""
-        return _READ.get(_own(overrides))
-
-    @classmethod
     def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
         """Raises ConfigError with everything that is refused; nothing is written."""
+        if _own(overrides) in _FROZEN:
+            return _FROZEN[_own(overrides)]
         space = Space(Composer(files, config_name), _own(overrides))
         samples = space.samples()
         facts = check_all(samples)
@@ -67,9 +65,7 @@ class Request:
         }
         own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
         name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        _READ.clear()
-        _READ[_own(overrides)] = cls(space, sample, goals, search, name, digest(content)[:16], most)
-        return _READ[_own(overrides)]
+        return cls(space, sample, goals, search, name, digest(content)[:16], most)
 
     @property
     def outputs(self) -> Path:
@@ -102,7 +98,17 @@ class Request:
         ]
 
 
-_READ: dict[tuple[str, ...], Request] = {}
+_FROZEN: dict[tuple[str, ...], Request] = {}
+
+
+@contextmanager
+def frozen(request: Request, overrides: Sequence[str]) -> Iterator[None]:
+    """Within this, these overrides are what was read of them, whatever becomes of the YAML files meanwhile."""
+    _FROZEN[_own(overrides)] = request
+    try:
+        yield
+    finally:
+        _FROZEN.clear()
 
 
 def settings_mistakes(search: Search, sample: Config) -> list[str]:
