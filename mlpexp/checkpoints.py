@@ -17,7 +17,8 @@ from mlpexp.lane_state import Lanes
 from mlpexp.records import Array
 
 State = dict[str, Array]
-"""One lane's: `parameters` and `best` [P], `rule.…` (rows [P] and numbers [1]), and what early stopping remembers."""
+"""One lane's: `parameters` and `best` (rows [P + S]), `rule.…` (rows [P] and numbers [1]), and what early stopping
+remembers."""
 
 REMEMBERED = ("best", "best_loss", "best_step", "reference", "waited")
 
@@ -27,7 +28,7 @@ def capture(lanes: Lanes) -> dict[int, State]:
     states: dict[int, State] = {}
     rules = [(rule, j) for rule in lanes.rules for j in range(len(rule.learning_rate))]
     for i, (number, (rule, j)) in enumerate(zip(lanes.numbers, rules, strict=True)):
-        own = {name: getattr(lanes, name)[i] for name in REMEMBERED} | {"parameters": lanes.network.parameters[i]}
+        own = {name: getattr(lanes, name)[i] for name in REMEMBERED} | {"parameters": lanes.network.rows[i]}
         own |= {f"rule.{name}": tensor[j] for name, tensor in rule.tensors().items()}
         states[number] = {name: np.atleast_1d(tensor.numpy(force=True).copy()) for name, tensor in own.items()}
     return states
@@ -41,7 +42,7 @@ def restore(lanes: Lanes, states: Mapping[int, State]) -> Lanes:
         return torch.from_numpy(rows).to(like)
 
     network = lanes.network
-    parameters = stacked("parameters", lanes.numbers, network.parameters)
+    rows = stacked("parameters", lanes.numbers, network.rows)
     rules: list[Rule] = []
     start = 0
     for rule in lanes.rules:
@@ -50,4 +51,4 @@ def restore(lanes: Lanes, states: Mapping[int, State]) -> Lanes:
         rules.append(replace(rule, **kept))
         start += len(numbers)
     remembered: dict[str, Any] = {name: stacked(name, lanes.numbers, getattr(lanes, name)) for name in REMEMBERED}
-    return replace(lanes, network=Network(network.layout, network.activation, parameters), rules=rules, **remembered)
+    return replace(lanes, network=Network(network.layout, network.activations, rows), rules=rules, **remembered)

@@ -11,10 +11,13 @@ from itertools import pairwise
 import psutil
 
 from mlpexp.config import Config
+from mlpexp.kernel.budget import Pace, flops_per_example
 from mlpexp.refusals import ConfigError
+from mlpexp.shapes import layout_of
 
 LANES_MAY_DIFFER = {
-    "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience", "tolerance", "restore",
+    "label_smoothing", "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience",
+    "tolerance", "until_loss", "restore",
 }  # fmt: skip
 """Keys of training that are columns, a number for each lane."""
 USABLE_MEMORY = 0.6
@@ -36,9 +39,9 @@ def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
     Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise, penalties, clipping, the schedule of the learning rate, dropout, early stopping, and which
-    weights are restored. Data, shape, activation, output, loss, batches, length, precision, device and measurements are
-    common.
+    scale, label noise and smoothing, penalties, clipping, the schedule of the learning rate, dropout, early stopping,
+    the loss that is trained for, and which weights are restored. Data, shape, activation, output, loss, batches,
+    budget, precision, device and measurements are common.
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
@@ -50,19 +53,25 @@ def cohort_key(config: Config) -> str:
     return json.dumps(common, sort_keys=True)
 
 
+def pace_of(config: Config, size: Size) -> Pace:
+    """What each update of a run costs."""
+    training, widths = config.training, [size.inputs, *config.model.widths, size.outputs]
+    return Pace(size.examples, training.batch_size, training.sampler, flops_per_example(widths))
+
+
 def lane_bytes(config: Config, size: Size) -> int:
     """Memory that one lane takes while it trains: its rows of Θ, its activations, its records of an epoch."""
     model, training = config.model, config.training
     number = _number_bytes(config)
-    units = model.width * (model.depth - 1) + size.outputs
-    widths = [size.inputs, *[model.width] * (model.depth - 1), size.outputs]
-    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    layout = layout_of(model, size.inputs, size.outputs)
+    units, parameters = sum(layout.widths[1:]), layout.size + layout.statistics
     full = training.sampler == "full"
     rows = size.examples if full else training.batch_size
     steps = 1 if full else -(-size.examples // training.batch_size)
     rows_of_theta = 12 * parameters  # Θ, gradient, update, two states, best, and scratch for each
     masks = 3 * units * rows if model.dropout else 0
-    activations = masks + 5 * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
+    kinds = 5 + 3 * (layout.batch_norm is not None) + 2 * layout.skip  # z, outputs, deltas, scratch …
+    activations = masks + kinds * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
     records = steps * (1 + model.depth * len(config.measurements.quantities))
     return number * (rows_of_theta + activations + records) + 24 * size.examples
 
@@ -82,16 +91,16 @@ def group(
     workers: int,
     memory: int,
     lanes: int | None = None,
-    epochs: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Positions of the given runs, cohort by cohort, largest work first. `epochs` are those at which they go on.
+    """Positions of the given runs, cohort by cohort, largest work first. `steps` are those at which they go on.
 
     No cohort takes more than its share of `memory` [bytes], and there are cohorts for all workers where runs suffice.
     Raises ConfigError for a run that does not even fit alone.
     """
     alike: dict[tuple[str, int], list[int]] = {}
     for i, config in enumerate(configs):
-        alike.setdefault((cohort_key(config), epochs[i] if epochs else 0), []).append(i)
+        alike.setdefault((cohort_key(config), steps[i] if steps else 0), []).append(i)
     cohorts: list[list[int]] = []
     for positions in alike.values():
         first = configs[positions[0]]
@@ -144,7 +153,6 @@ def _cut(positions: list[int], pieces: int) -> list[list[int]]:
 
 
 def work(config: Config, size: Size) -> float:
-    """Multiplications of a run, about."""
-    widths = [size.inputs, *[config.model.width] * (config.model.depth - 1), size.outputs]
-    products = sum(a * b for a, b in pairwise(widths))
-    return float(products) * size.examples * max(config.training.epochs, 1)
+    """FLOPs of a run."""
+    pace = pace_of(config, size)
+    return float(pace.flops) * pace.examples_seen(pace.updates(**config.training.budget()))

@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import webbrowser
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from mlpexp.config import absolute_outputs
 from mlpexp.refusals import ConfigError
@@ -16,15 +19,17 @@ STUDIES = "optuna.journal"
 """The file in an outputs folder that keeps the studies of searches."""
 
 
-def serve(outputs: str, port: int = 0) -> int:
-    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code."""
+def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
+    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code.
+
+    It opens at the list of experiments, or at the charts of one sweep.
+    """
     database = Path(absolute_outputs(outputs)) / "mlflow.db"
     if not database.exists():
         raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
+    page = comparison(database, sweep) if sweep else "experiments?workflowType=machine_learning"
     port = port or free_port()
-    return _until_ctrl_c(
-        command(database, port), f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
-    )
+    return _until_ctrl_c(command(database, port), f"http://127.0.0.1:{port}/#/{page}")
 
 
 def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> int:
@@ -58,6 +63,21 @@ def _until_ctrl_c(words: list[str], address: str) -> int:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=20)
+
+
+def comparison(database: Path, sweep: str) -> str:
+    """The page on which MLflow compares the runs of a sweep, as charts; raises ConfigError for an unknown one."""
+    query = (
+        "SELECT runs.experiment_id, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
+        "WHERE tags.key = 'mlpexp.sweep' AND runs.lifecycle_stage = 'active'"
+    )
+    with closing(sqlite3.connect(database)) as connection:
+        found = {name: experiment for experiment, names in connection.execute(query) for name in names.split()}
+    if sweep not in found:
+        known = f"; it has {', '.join(sorted(found))}" if found else ""
+        raise ConfigError([f"{database} has no sweep {sweep!r}{known}"])
+    chosen = quote(f'tags."mlpexp.sweep" LIKE "%{sweep}%"')
+    return f"experiments/{found[sweep]}/runs?searchFilter={chosen}&compareRunsMode=CHART&workflowType=machine_learning"
 
 
 def command(database: Path, port: int) -> list[str]:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.budget import is_evaluation
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
 from mlpexp.kernel.schedules import Schedule
-from mlpexp.kernel.streams import updates_per_epoch
 
 
 @dataclass
@@ -47,18 +48,18 @@ class Examples:
 class Plan:
     """What all lanes of a cohort share, beside their shape."""
 
-    epochs: int
+    updates: int  # of the whole training
+    updates_per_epoch: int
     batch_size: int
     sampler: str
-    loss: str
-    output: str
+    loss: Loss
     evaluate_every: int
     quantities: tuple[str, ...]
     every: int
 
-    def updates_per_epoch(self, examples: int) -> int:
-        """Updates that an epoch of so many training examples has."""
-        return updates_per_epoch(examples, self.batch_size, self.sampler)
+    def is_evaluation(self, step: int) -> bool:
+        """Whether lanes are evaluated after so many updates even if they go on."""
+        return is_evaluation(step, self.updates_per_epoch, self.evaluate_every)
 
 
 @dataclass
@@ -74,13 +75,15 @@ class Lanes:
     weight_decay: list[float]
     clip_norm: list[float]  # infinity where nothing is clipped
     schedules: list[Schedule]
+    label_smoothing: list[float]
     dropout: list[float]
     batch_seeds: list[int]
     dropout_seeds: list[int]
     patience: list[int | None]
     tolerance: list[float]
+    until_loss: list[float]  # −infinity where training goes on whatever the loss
     restore: list[str]
-    best: Tensor  # [R, P], the parameters with the lowest validation loss so far
+    best: Tensor  # [R, P + S], the rows of the network with the lowest validation loss so far
     best_loss: Tensor  # [R]
     best_step: Tensor  # [R]
     reference: Tensor  # [R], the validation loss that an improvement is measured from
@@ -108,8 +111,7 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Pause:
-    """Between two epochs: all that comes depends on these lanes, the epoch and the step alone."""
+    """Between two epochs, or after the last update: all that comes depends on these lanes and the step alone."""
 
-    epoch: int
     step: int
     lanes: Lanes

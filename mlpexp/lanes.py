@@ -10,35 +10,42 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
+from mlpexp.critical_weights import of_torch, sigma_w
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
-from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.losses import Loss
+from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
+from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
-from mlpexp.kernel.own_activation import own_activation
+from mlpexp.kernel.own_activation import functions_of, own_activation
 from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
+from mlpexp.shapes import layout_of
+from mlpexp.theory import Activation as InTheory
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def layout_of(config: Config, inputs: int, outputs: int) -> Layout:
-    """The shape of a config's network on data with so many inputs and outputs."""
-    model = config.model
-    return Layout((inputs, *[model.width] * (model.depth - 1), outputs), model.bias)
 
 
 def activation_of(model: Model, name: str) -> Activation:
     """One of the model's activations, with its parameters; a file of the user's own from the text kept with the run."""
     sources = model.activation_sources or {}
     return own_activation(sources[name], name) if name in sources else activation(name, **model.parameters_of(name))
+
+
+def activations_of(model: Model) -> list[Activation]:
+    """σ of each hidden layer."""
+    known = {name: activation_of(model, name) for name in model.activation_names()}
+    return [known[name] for name in model.activations]
 
 
 def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
@@ -55,12 +62,13 @@ def plan_of(config: Config, parts: Parts) -> Plan:
     """What every lane of a cohort has in common."""
     training = config.training
     output, loss = output_and_loss(config, parts.dataset.task)
+    pace = pace_of(config, Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     return Plan(
-        epochs=training.epochs,
+        updates=pace.updates(**training.budget()),
+        updates_per_epoch=pace.updates_per_epoch,
         batch_size=training.batch_size,
         sampler=training.sampler,
-        loss=loss,
-        output=output,
+        loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
         quantities=tuple(config.measurements.quantities),
         every=config.measurements.every,
@@ -71,10 +79,13 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     """The lanes of these configs, in their order: networks, rules and examples."""
     first = configs[0]
     dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
-    layout = layout_of(first, parts.dataset.inputs, parts.dataset.outputs)
+    layout = layout_of(first.model, parts.dataset.inputs, parts.dataset.outputs)
     seeds = [config.stream_seeds() for config in configs]
     schemes = [_scheme(config) for config in configs]
-    parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype).to(device)
+    parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
+    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
+    _scale_on_data(network, configs, parts.training.features)
+    network = Network(layout, network.activations, network.rows.to(device))
     rules = [
         _rule([configs[i] for i in lanes], device)
         for _, group in groupby(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
@@ -82,13 +93,13 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     ]
     start = 0
     for rule in rules:
-        rule.start(parameters[start : start + len(rule.learning_rate)])
+        rule.start(network.parameters[start : start + len(rule.learning_rate)])
         start += len(rule.learning_rate)
     infinite = torch.full((len(configs),), torch.inf, dtype=torch.float64, device=device)
     zero = torch.zeros(len(configs), dtype=torch.int64, device=device)
     return Lanes(
         numbers=numbers,
-        network=Network(layout, activation_of(first.model, first.model.activation), parameters),
+        network=network,
         rules=rules,
         parts={
             name: _examples(part, name, configs, parts, dtype, device)
@@ -99,13 +110,15 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         weight_decay=[getattr(config.optimizer, "weight_decay", 0.0) for config in configs],
         clip_norm=[math.inf if c.training.clip_norm is None else c.training.clip_norm for c in configs],
         schedules=[_schedule(config) for config in configs],
+        label_smoothing=[config.training.label_smoothing for config in configs],
         dropout=[config.model.dropout for config in configs],
         batch_seeds=[s.get("batches", 0) for s in seeds],
         dropout_seeds=[s.get("dropout", 0) for s in seeds],
         patience=[config.training.patience for config in configs],
         tolerance=[config.training.tolerance for config in configs],
+        until_loss=[-math.inf if c.training.until_loss is None else c.training.until_loss for c in configs],
         restore=[config.training.restore for config in configs],
-        best=parameters.clone(),
+        best=network.rows.clone(),
         best_loss=infinite,
         best_step=zero,
         reference=infinite.clone(),
@@ -115,8 +128,25 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
 
 
 def _scheme(config: Config) -> Scheme:
-    keys = config.initialisation.model_dump()
-    return SCHEMES[keys.pop("name")](**keys)
+    keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
+    if config.initialisation.name == "critical":
+        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: _in_theory(model, name))
+    return SCHEMES[config.initialisation.name](**keys)
+
+
+def _in_theory(model: Model, name: str) -> InTheory:
+    """A file of the user's own, as theory takes it."""
+    return of_torch(name, *functions_of((model.activation_sources or {})[name], name))
+
+
+def _scale_on_data(network: Network, configs: Sequence[Config], features: NDArray[np.generic]) -> None:
+    """The weights of lanes with initialisation=lsuv, each on a batch of its own, drawn from the training part."""
+    for lane, config in enumerate(configs):
+        if config.initialisation.name == "lsuv":
+            seed = config.stream_seeds()["initialisation"]
+            rows = batch_of(seed, config.initialisation.examples, len(features))
+            inputs = torch.from_numpy(features[rows]).to(network.parameters)
+            scale_to_unit_variance(network.lane(lane), inputs[None])
 
 
 def _schedule(config: Config) -> Schedule:

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 }  # fmt: skip
 """torch's own modules; other activations go through `Elementwise`."""
 OUTPUTS: dict[str, nn.Module] = {
-    "identity": nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1),
+    "identity": nn.Identity(), "relu": nn.ReLU(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1),
 }  # fmt: skip
 
 
@@ -90,7 +90,8 @@ def activation_module(model: Model, name: str) -> nn.Module:
 class Perceptron(nn.Module):
     """Impute and normalise as in training, then layer after layer; the output function comes last.
 
-    `layers` are torch.nn.Linear. `forward` gives f (probabilities for classes), `logits` the z_L before it.
+    `layers` are torch.nn.Linear, `norms` torch.nn.BatchNorm1d where the model has batch norm. `forward` gives
+    f (probabilities for classes), `logits` the z_L before it.
     """
 
     fill: Tensor
@@ -103,7 +104,11 @@ class Perceptron(nn.Module):
         dtype = torch.float64 if config.training.dtype == "float64" else torch.float32
         self.dtype = dtype
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=model.bias, dtype=dtype) for a, b in pairwise(widths))
-        self.activation = activation_module(model, model.activation)
+        self.activations = nn.ModuleList(activation_module(model, name) for name in model.activations)
+        self.norm_is_first = model.batch_norm == "before"
+        norms = [_norm(model, units, dtype) for units in model.widths] if model.batch_norm else []
+        self.norms = nn.ModuleList(norms)
+        self.skip = model.skip
         self.output = OUTPUTS[output]
         self.register_buffer("fill", torch.full((widths[0],), torch.nan, dtype=torch.float64))
         self.register_buffer("centre", torch.zeros(widths[0], dtype=torch.float64))
@@ -114,10 +119,16 @@ class Perceptron(nn.Module):
         raw = inputs.to(torch.float64)
         raw = torch.where(torch.isnan(raw), self.fill, raw)
         x = ((raw - self.centre) / self.scale).to(self.dtype)
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
-        z: Tensor = self.layers[-1](x)
-        return z
+        for l, (layer, sigma) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
+            z = layer(x)
+            if self.norms and self.norm_is_first:
+                z = self.norms[l](z)
+            f = sigma(z)
+            if self.norms and not self.norm_is_first:
+                f = self.norms[l](f)
+            x = f + x if self.skip and l > 0 and f.shape == x.shape else f
+        last: Tensor = self.layers[-1](x)
+        return last
 
     def forward(self, inputs: Tensor) -> Tensor:
         """f [B, k] of raw inputs [B, q]."""
@@ -125,10 +136,17 @@ class Perceptron(nn.Module):
         return f
 
 
+def _norm(model: Model, units: int, dtype: torch.dtype) -> nn.BatchNorm1d:
+    affine, epsilon, momentum = model.batch_norm_affine, model.batch_norm_epsilon, model.batch_norm_momentum
+    return nn.BatchNorm1d(units, eps=epsilon, momentum=momentum, affine=affine, dtype=dtype)
+
+
 def module(folder: Path, config: Config, facts: dict[str, Any], which: str) -> Perceptron:
     """The network of a run folder, with the normalisation that its training part had."""
     network = Perceptron(facts["widths"], config, facts["output"])
     weights = load_file(folder / f"{which}.safetensors") | load_file(folder / "normalisation.safetensors")
     weights.setdefault("fill", network.fill)
+    for l in range(len(network.norms)):  # torch counts batches; nothing depends on it where momentum is a number
+        weights[f"norms.{l}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
     network.load_state_dict(weights)
     return network.eval()

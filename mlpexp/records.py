@@ -39,7 +39,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one lane ended. `last_step` is that of its last row; parameters are rows [P] of Θ."""
+    """How one lane ended. `last_step` is that of its last row; `final` and `best` are rows [P + S] of a network."""
 
     lane: int
     status: str

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpexp import yaml_text
-from mlpexp.activation_schema import label
+from mlpexp.activation_schema import label, names_in
 from mlpexp.config import Config, Measurements, digest, validate
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
@@ -109,7 +110,7 @@ class Record:
 class Result:
     """One finished run, read from its folder when asked.
 
-    `status` is finished, diverged or stopped_early; a diverged run has no scores.
+    `status` is finished, diverged, stopped_early or reached_loss; a diverged run has no scores.
 
     >>> from mlpexp import compose, run
     >>> result, = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
@@ -157,8 +158,29 @@ class Result:
 
     @property
     def status(self) -> str:
-        """`finished`, `diverged` or `stopped_early`."""
+        """`finished`, `diverged`, `stopped_early` or `reached_loss`."""
         return str(self.facts["status"])
+
+    @property
+    def next_step(self) -> int:
+        """Updates after which its state was kept: a run that goes on from it begins with this step."""
+        last: int = self.facts["last_step"]  # of one that left, the last row before its checkpoint
+        return last + 1 if self.has_left else last
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it did not come to its end: it was interrupted, or a search gave it up."""
+        return self.status in ("interrupted", "pruned")
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """What training took: `updates`, `epochs`, `examples` and `flops`; empty in records older than that."""
+        return dict(self.facts.get("spent", {}))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the run, a line each."""
+        return list(self.facts.get("warnings", []))
 
     @property
     def measurements(self) -> Measurements:
@@ -179,9 +201,11 @@ class Result:
     def condition(self) -> str:
         """The name without its seed."""
         config, model = self.config, self.config.model
-        activation = label(model.activation, model.activation_sources)
-        shape = [activation, f"d{model.depth}", f"w{model.width}"] if model.depth > 1 else ["linear", "d1"]
-        return "-".join([*shape, config.initialisation.name, config.optimizer.name])
+        activation = "+".join(label(name, model.activation_sources) for name, _ in groupby(names_in(model.activation)))
+        width = "w" + "-".join(str(units) for units, _ in groupby(model.widths))
+        shape = [activation, f"d{model.depth}", width] if model.depth > 1 else ["linear", "d1"]
+        extras = [f"bn_{model.batch_norm}"] * (model.batch_norm is not None) + ["skip"] * model.skip
+        return "-".join([*shape, *extras, config.initialisation.name, config.optimizer.name])
 
     @cached_property
     def record(self) -> Record:
@@ -227,8 +251,8 @@ def find(outputs: str | Path, fingerprint: str) -> Result | None:
 def load(outputs: str | Path | None = None) -> "pd.DataFrame":
     """All finished runs as a pandas table, one row a run, without training anything.
 
-    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores, flat
-    config keys, and `folder`. `outputs` is the folder that was
+    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores,
+    `spent.updates` (and epochs, examples, FLOPs), flat config keys, and `folder`. `outputs` is the folder that was
     trained into: `$MLPEXP_OUTPUTS`, else `outputs` here, unless given.
 
     >>> from mlpexp import load
@@ -242,6 +266,7 @@ def load(outputs: str | Path | None = None) -> "pd.DataFrame":
         {"fingerprint": run.fingerprint, "status": run.status, "point": run.config.point()}
         | {"numerics": digest(run.numerics)[:8]}
         | run.scores
+        | {f"spent.{unit}": number for unit, number in run.spent.items()}
         | run.config.flat()
         | {"folder": str(run.folder)}
         for run in recorded(outputs or os.environ.get("MLPEXP_OUTPUTS", "outputs"))

@@ -11,11 +11,12 @@ Flow: journal → **run folder** → (tracking, results). `outputs/runs/<fingerp
 """
 
 import errno
+import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +27,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from mlpexp import yaml_text
-from mlpexp.journal import CHECKPOINT, json_bytes, write_atomically
+from mlpexp.journal import CHECKPOINT, bring_to_disk, json_bytes
+from mlpexp.kernel.budget import Pace
+from mlpexp.kernel.layout import Layout
+from mlpexp.model_schema import Model
 from mlpexp.records import Array, Ending, Piece, layer_metric, metric
+from mlpexp.shapes import layout_of
 
 GROUP_ROWS, FOOTER_BYTES, RECORD_BYTES = 4096, 1024, 256 << 20
 """Rows in a group of a parquet file; bytes of its footer for a column and group; bytes of all records being written."""
@@ -45,9 +50,9 @@ def write_runs(
 ) -> None:
     """Write the run folder of each lane.
 
-    `headers[lane]` has fingerprint, config, result, widths, bias, normalisation, environment, the names of evaluations,
-    and as `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept
-    beside their weights.
+    `headers[lane]` has fingerprint, config, result, pace, normalisation, environment, the names of evaluations, and as
+    `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept beside
+    their weights, without those rows that are these weights.
     """
     runs.mkdir(parents=True, exist_ok=True)
     places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
@@ -62,14 +67,23 @@ def write_runs(
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
         if ending.lane in states:
-            kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
-            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
+            kept = _beside_weights(states[ending.lane], ending)
+            (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
+        for path in (*places[ending.lane].iterdir(), places[ending.lane]):
+            bring_to_disk(path)  # before the rename: a folder that is there is whole, whenever the power fails
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+    bring_to_disk(runs)
+
+
+def _beside_weights(state: Mapping[str, Array], ending: Ending) -> dict[str, Array]:
+    """What of a state is not in the files of weights already."""
+    written = {"parameters": ending.final, "best": ending.best}
+    return {name: a for name, a in state.items() if name not in written or not np.array_equal(a, written[name])}
 
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
     """How many records are written in one reading of the journal: their buffers and footers stay in memory."""
-    columns = 1 + max(len(h["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
+    columns = 1 + max(len(h["result"]["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
     groups = 1 + last_step // GROUP_ROWS
     lane_bytes = columns * (8 * min(last_step + 1, GROUP_ROWS) + FOOTER_BYTES * groups)
     return max(1, RECORD_BYTES // lane_bytes)
@@ -82,42 +96,46 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "diverged_at_step": ending.last_step if ending.status == "diverged" else None,
         "last_step": ending.last_step,
         "best_step": ending.best_step,
+        "spent": Pace(**header["pace"]).spent(ending.last_step),
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
-    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
+    (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
+    layout = _layout(header["config"], header["result"])
     for name, row in (("best", ending.best), ("final", ending.final)):
-        write_atomically(place / f"{name}.safetensors", save(tensors(row, header["widths"], header["bias"])))
-    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
-    write_atomically(place / "environment.json", json_bytes(header["environment"]))
-    write_atomically(place / "result.json", json_bytes(result))
+        (place / f"{name}.safetensors").write_bytes(save(tensors(row, layout)))
+    (place / "normalisation.safetensors").write_bytes(save(header["normalisation"]))
+    (place / "environment.json").write_bytes(json_bytes(header["environment"]))
+    (place / "result.json").write_bytes(json_bytes(result))
 
 
-def tensors(row: Array, widths: Sequence[int], bias: bool) -> dict[str, Array]:
-    """A row [P] of Θ under torch.nn.Linear's names: `layers.0.weight` [k_out, k_in], `layers.0.bias`."""
-    named, start = {}, 0
-    for l, (inputs, outputs) in enumerate(pairwise(widths)):
-        weights = row[start : start + inputs * outputs].reshape(inputs, outputs)
-        named[f"layers.{l}.weight"] = np.ascontiguousarray(weights.T)
-        start += inputs * outputs
-        if bias:
-            named[f"layers.{l}.bias"] = np.ascontiguousarray(row[start : start + outputs])
-            start += outputs
+def tensors(row: Array, layout: Layout) -> dict[str, Array]:
+    """A row [P + S] of a network under torch's names: `layers.0.weight` [k_out, k_in], `norms.0.running_mean` …"""
+    named = {}
+    for name, start, shape in layout.named():
+        part = row[start : start + math.prod(shape)].reshape(shape)
+        named[name] = np.ascontiguousarray(part.T if len(shape) == 2 else part)
     return named
 
 
-def row_of(named: Mapping[str, Array], bias: bool) -> Array:
+def row_of(named: Mapping[str, Array], layout: Layout) -> Array:
     """The inverse of `tensors`."""
-    parts = []
-    for l in range(len(named) // (2 if bias else 1)):
-        parts.append(named[f"layers.{l}.weight"].T.ravel())
-        parts += [named[f"layers.{l}.bias"]] if bias else []
-    return np.concatenate(parts)
+    row = np.empty(layout.size + layout.statistics, dtype=next(iter(named.values())).dtype)
+    for name, start, shape in layout.named():
+        row[start : start + math.prod(shape)] = (named[name].T if len(shape) == 2 else named[name]).ravel()
+    return row
+
+
+def _layout(config: Mapping[str, Any], result: Mapping[str, Any]) -> Layout:
+    """The shape of a recorded network."""
+    return layout_of(Model.model_validate(config["model"]), result["widths"][0], result["widths"][-1])
 
 
 def read_state(folder: Path) -> dict[str, Array]:
     """The state from which a run goes on: its weights, and what its checkpoint keeps beside them."""
-    bias = yaml_text.load((folder / "config.yaml").read_text())["model"]["bias"]
-    rows = {name: row_of(load_file(folder / f"{file}.safetensors"), bias) for name, file in WEIGHTS.items()}
+    layout = _layout(
+        yaml_text.load((folder / "config.yaml").read_text()), json.loads((folder / "result.json").read_text())
+    )
+    rows = {name: row_of(load_file(folder / f"{file}.safetensors"), layout) for name, file in WEIGHTS.items()}
     return rows | load_file(folder / CHECKPOINT)
 
 

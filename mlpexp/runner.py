@@ -19,7 +19,7 @@ from mlpexp.config import Config
 from mlpexp.display import Display, counted
 from mlpexp.execution import Executor, Task, executor
 from mlpexp.leases import Leases, holds
-from mlpexp.planning import Order, plan
+from mlpexp.planning import Order, plan, warnings
 from mlpexp.results import Result
 from mlpexp.salvage import salvage
 from mlpexp.signals import Progress
@@ -72,10 +72,10 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
     return plan([one for point in points for one in point.runs()], again)
 
 
-def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list[Result]:
+def execute(order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
 
-    `sweep` names the sweep that asks, in the tracking store.
+    `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before.
     """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
@@ -87,6 +87,9 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             )
         if order.bases:
             display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
+        planned = order.warnings()
+        for line in () if told else planned:
+            display.warning(line)
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             try:
@@ -96,9 +99,13 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
                     raise DiskFull(order.outputs) from None
                 raise
         track([order.result(name) for name in wanted if name not in fresh])
-    if failures:
-        raise RunError("\n".join(failures))
-    return order.results()
+        if failures:
+            raise RunError("\n".join(failures))
+        results = order.results()
+        found = Counter(line for run in results if run.fingerprint in fresh for line in run.warnings)
+        for line in (line for line in found if line not in planned):  # what training found
+            display.warning(f"{line} ({found[line]} of {counted(len(wanted), 'run')})")
+    return results
 
 
 def train_with_leases(order: Order, display: Display, track: Track) -> list[str]:
@@ -150,8 +157,8 @@ def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
     """How the open runs are grouped, as positions in `order.to_train`, and how many processes train them."""
     configs = [order.configs[i] for i in order.to_train]
     workers = worker_count(configs[0], len(configs))
-    epochs = [order.epoch(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
+    steps = [order.step(i) for i in order.to_train]
+    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, steps)
     return cohorts, min(workers, len(cohorts))
 
 
@@ -172,7 +179,7 @@ class Attempts:
         task = _task(self.order, positions, self.watched)
         self.open[self.where.submit(task)] = task, positions, again
 
-    def retry(self, future: "Future[list[str]]", positions: list[int], error: BaseException, again: bool) -> bool:
+    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
         """Start a failed cohort again; False where it was a single run that has had its chance.
 
         A run alone gets a second one where a process died: it may have been another run's fault.
@@ -180,13 +187,11 @@ class Attempts:
         died = isinstance(error, BrokenExecutor)
         if len(positions) == 1 and (again or not died):
             return False
-        if died:
-            self.where.recover(future)
         salvage(self.order.outputs)
         alike: dict[int, list[int]] = {}
         for i in positions:
             self.order.look_for_base(i)
-            alike.setdefault(self.order.epoch(i), []).append(i)
+            alike.setdefault(self.order.step(i), []).append(i)
         for same in alike.values():
             middle = (len(same) + 1) // 2
             for half in (same[:middle], same[middle:]):
@@ -216,7 +221,7 @@ def look(attempts: Attempts, display: Display, track: Track) -> None:
             track(results)
         if error is None or not positions:
             continue
-        if attempts.retry(future, positions, error, again):
+        if attempts.retry(positions, error, again):
             display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
         else:
             name = order.fingerprints[positions[0]]
@@ -224,8 +229,12 @@ def look(attempts: Attempts, display: Display, track: Track) -> None:
             command = order.configs[positions[0]].command()
             attempts.failed[name] = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
             display.failed(attempts.failed[name])
-    open_tasks = [attempts.open[future][0] for future in under_way if future in attempts.open]
-    display.progress(attempts.run_steps + sum(Progress.read(task.folder) for task in open_tasks))
+    begun = [attempts.open[future] for future in under_way if future in attempts.open]
+    begun = [attempt for attempt in begun if attempt[0].folder.exists()]
+    display.progress(
+        attempts.run_steps + sum(Progress.read(task.folder) for task, *_ in begun),
+        running=sum(len(positions) for _, positions, _ in begun),
+    )
 
 
 def _keep_traceback(order: Order, name: str, error: BaseException) -> str:
@@ -253,8 +262,9 @@ def _task(order: Order, positions: Sequence[int], watched: str | None = None) ->
         order.of(configs[0]).digest,
         str(order.outputs),
         bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
-        epoch=order.epoch(positions[0]),
+        step=order.step(positions[0]),
         leases=[order.leases[name] for name in names],
+        warnings=[warnings(config, order.of(config)) for config in configs],
         watched=watched,
     )
 

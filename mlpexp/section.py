@@ -4,9 +4,9 @@ Flow: **section** → data_schema → config.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 
 def _whole(value: object) -> object:
@@ -25,6 +25,12 @@ def _real(value: object) -> object:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_real)]
+One = TypeVar("One")
+OneOrEach = Annotated[
+    Annotated[One, Tag("one")] | Annotated[list[One], Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, list) else "one"),
+]
+"""A value for all layers, or a list with one for each; told apart first, so that a mistake is told once."""
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
 
 
@@ -35,12 +41,11 @@ class Neutral:
     value: object
 
 
-@dataclass(frozen=True)
 class OnlyWith:
-    """A key that has an effect only where another key of its section has this value."""
+    """A key that has an effect only where another key of its section has one of these values."""
 
-    key: str
-    value: object
+    def __init__(self, key: str, *values: object) -> None:
+        self.key, self.values = key, values
 
 
 @dataclass(frozen=True)

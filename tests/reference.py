@@ -25,6 +25,7 @@ from mlpexp.records import Ending, Piece
 from mlpexp.training import train
 
 SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)
+LOSS_NAMES: tuple[str, ...] = tuple(n for n in get_args(Training.model_fields["loss"].annotation) if n != "auto")
 OUTPUT_NAMES: tuple[str, ...] = tuple(n for n in get_args(Model.model_fields["output"].annotation) if n != "auto")
 
 
@@ -47,17 +48,24 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 def output(name: str, z: Tensor) -> Tensor:
     """f(z) of [B, k]."""
-    return {"identity": lambda: z, "sigmoid": lambda: torch.sigmoid(z), "softmax": lambda: torch.softmax(z, 1)}[name]()
+    outputs = {"identity": lambda z: z, "relu": torch.relu, "sigmoid": torch.sigmoid, "softmax": nn.Softmax(1)}
+    found: Tensor = outputs[name](z)  # type: ignore[operator]
+    return found
 
 
-def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor) -> Tensor:
-    """Each example's own loss, [B], by torch's functions."""
+def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor, huber_delta: float = 1.0) -> Tensor:
+    """Each example's own loss, [B], by torch's functions; of `…_mean` their mean over outputs is torch's default."""
     if loss == "cross_entropy" and output_name == "softmax":
         return functional.cross_entropy(z, targets, reduction="none")
-    if loss == "cross_entropy":
-        return functional.binary_cross_entropy_with_logits(z, targets, reduction="none").sum(1)
-    twin = {"mse": functional.mse_loss, "mae": functional.l1_loss}[loss]
-    return twin(output(output_name, z), targets, reduction="none").sum(1)
+    kind = loss.removesuffix("_mean")
+    if kind == "cross_entropy":
+        terms = functional.binary_cross_entropy_with_logits(z, targets, reduction="none")
+    elif kind == "huber":
+        terms = functional.huber_loss(output(output_name, z), targets, reduction="none", delta=huber_delta)
+    else:
+        twin = {"mse": functional.mse_loss, "mae": functional.l1_loss}[kind]
+        terms = twin(output(output_name, z), targets, reduction="none")
+    return terms.sum(1) if kind == loss else terms.mean(1)
 
 
 def combinations(outputs: int = 3) -> list[tuple[str, str]]:
@@ -66,15 +74,16 @@ def combinations(outputs: int = 3) -> list[tuple[str, str]]:
 
 
 def is_valid(loss: str, output_name: str, outputs: int) -> bool:
-    """Cross-entropy needs probabilities, softmax needs several outputs."""
-    return not (loss == "cross_entropy" and output_name == "identity") and not (
-        output_name == "softmax" and outputs < 2
-    )
+    """Cross-entropy needs probabilities, softmax several outputs, and there is no mean over those of a softmax."""
+    if output_name == "softmax" and outputs < 2:
+        return False
+    allowed = {"cross_entropy": ("sigmoid", "softmax"), "cross_entropy_mean": ("sigmoid",)}
+    return output_name in allowed.get(loss, (output_name,))
 
 
 def draw_targets(loss: str, output_name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Targets that suit the loss: one-hot, zeros and ones, or reals."""
-    if loss != "cross_entropy":
+    if not loss.startswith("cross_entropy"):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
     if output_name == "softmax":
         labels = torch.randint(shape[-1], shape[:-1], generator=generator)
@@ -138,39 +147,66 @@ def pack(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
 
 
 class Perceptron(nn.Module):
-    """The network as one would write it in torch, with the initial weights of one row of Θ."""
+    """The network as one would write it in torch, with the numbers of one row [P + S].
 
-    def __init__(self, layout: Layout, row: Tensor, sigma: Callable[[Tensor], Tensor]) -> None:
+    `sigmas` has one of each hidden layer; `z` keeps each layer's z_l of the last forward pass, `x` each X_{l+1}.
+    """
+
+    def __init__(self, layout: Layout, row: Tensor, sigmas: Sequence[Callable[[Tensor], Tensor]]) -> None:
         super().__init__()
-        weights, biases = unpack(layout, row)
-        self.sigma = sigma
-        self.linears = [nn.Linear(w.shape[0], w.shape[1], bias=layout.bias, dtype=row.dtype) for w in weights]
+        self.layout, self.sigmas = layout, sigmas
+        pairs = itertools.pairwise(layout.widths)
+        self.linears = [nn.Linear(k_in, k_out, bias=layout.bias, dtype=row.dtype) for k_in, k_out in pairs]
         self.layers = nn.ModuleList(self.linears)
-        with torch.no_grad():
-            for linear, weight in zip(self.linears, weights, strict=True):
-                linear.weight.copy_(weight.T)
-            for linear, bias in zip(self.linears, biases, strict=layout.bias):
-                linear.bias.copy_(bias)
+        norm = layout.batch_norm
+        widths = layout.widths[1:-1] if norm else ()
+        self.batch_norms = [
+            nn.BatchNorm1d(k, norm.epsilon, norm.momentum, norm.affine, dtype=row.dtype) for k in widths if norm
+        ]
+        self.norms = nn.ModuleList(self.batch_norms)
+        state = self.state_dict()
+        for name, start, shape in layout.named():
+            part = row[start : start + math.prod(shape)].view(shape)
+            state[name].copy_(part.T if len(shape) == 2 else part)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         """z_L."""
-        for linear in self.linears[:-1]:
-            x = self.sigma(linear(x))
+        norm, self.z, self.x = self.layout.batch_norm, list[Tensor](), list[Tensor]()
+        for l, (linear, sigma) in enumerate(zip(self.linears[:-1], self.sigmas, strict=False)):
+            z = linear(x)
+            self.z.append(z)
+            f = sigma(self.batch_norms[l](z) if norm and norm.placement == "before" else z)
+            f = self.batch_norms[l](f) if norm and norm.placement == "after" else f
+            skips = self.layout.skip and l > 0 and f.shape == x.shape
+            f = f * masks[l] if masks else f
+            x = f + x if skips else f
+            self.x.append(x)
         last: Tensor = self.linears[-1](x)
+        self.z.append(last)
         return last
 
-    def biases(self) -> list[nn.Parameter]:
-        """b_l of each layer, if there are any."""
-        return [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
+    def free(self) -> list[nn.Parameter]:
+        """What no penalty touches: b_l of each layer, γ and β of each norm."""
+        weights = {id(linear.weight) for linear in self.linears}
+        return [parameter for parameter in self.parameters() if id(parameter) not in weights]
+
+    def gradients(self) -> dict[str, Tensor]:
+        """What autograd left behind, under torch's names, W_l as ours [k_in, k_out]."""
+        found = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+        return {name: gradient.T if gradient.ndim == 2 else gradient for name, gradient in found.items()}
 
     def row(self) -> Tensor:
-        """Θ as it is now."""
-        return pack([linear.weight.detach().T for linear in self.linears], [bias.detach() for bias in self.biases()])
+        """Θ, and running statistics behind it, as they are now."""
+        state = self.state_dict()
+        row = torch.full((self.layout.size + self.layout.statistics,), torch.nan, dtype=torch.float64)
+        for name, start, shape in self.layout.named():
+            row[start : start + math.prod(shape)] = (state[name].T if len(shape) == 2 else state[name]).reshape(-1)
+        return row
 
     def groups(self, l2: float) -> list[dict[str, Any]]:
         """Parameter groups for torch.optim: weights decay, biases are free."""
         weights = [linear.weight for linear in self.linears]
-        return [{"params": weights, "weight_decay": l2}, {"params": self.biases(), "weight_decay": 0.0}]
+        return [{"params": weights, "weight_decay": l2}, {"params": self.free(), "weight_decay": 0.0}]
 
 
 def scalar_adam(
@@ -222,9 +258,10 @@ def scalar_rprop(
     size, last_g, last, updates = first, 0.0, 0.0, []
     for g in gradients:
         if g * last_g > 0:
-            size = min(max(size * plus, least), most)
+            size *= plus
         elif g * last_g < 0:
-            size = min(max(size * minus, least), most)
+            size *= minus
+        size = min(max(size, least), most)
         if g * last_g < 0:
             update, last_g = (-last if backtracking else 0.0), 0.0
         else:

@@ -1,5 +1,7 @@
 """Backpropagation against autograd, in float64, lane by lane."""
 
+import math
+
 import pytest
 import reference
 import torch
@@ -7,8 +9,8 @@ from torch import Tensor
 
 from mlpexp.kernel.activations import ACTIVATIONS
 from mlpexp.kernel.backpropagation import backward
-from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.layout import BatchNorm, Layout
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network, Trace, forward
 
 LANES, EXAMPLES = 3, 5
@@ -20,9 +22,9 @@ def layout_of(depth: int, outputs: int, bias: bool) -> Layout:
 
 
 def assert_close_to(found: Tensor, expected: Tensor) -> None:
-    """To 1e-12 of the largest number."""
+    """To 1e-12 of the largest number, or to the rounding of a number about 1: δ is a difference of such numbers."""
     assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max() + 2.3e-16
 
 
 def check_gradients(
@@ -32,9 +34,9 @@ def check_gradients(
     parameters = torch.randn(LANES, layout.size, generator=generator, dtype=torch.float64) * 0.7
     inputs = torch.randn(LANES, EXAMPLES, layout.widths[0], generator=generator, dtype=torch.float64)
     targets = reference.draw_targets(loss, output, (LANES, EXAMPLES, outputs), generator)
-    network = Network(layout, ACTIVATIONS[activation], parameters)
+    network = Network(layout, [ACTIVATIONS[activation]] * (layout.depth - 1), parameters)
     trace = Trace(network, EXAMPLES)
-    losses, delta = LOSSES[loss](forward(network, inputs, trace, masks), targets, output)
+    losses, delta = Loss(loss, output)(forward(network, inputs, trace, masks), targets)
     gradient = backward(network, trace, delta, torch.full_like(parameters, torch.nan))
     for lane in range(LANES):
         weights, biases = reference.unpack(layout, parameters[lane])
@@ -80,9 +82,9 @@ def test_delta_is_the_derivative_of_each_examples_own_loss() -> None:
     parameters = torch.randn(2, layout.size, generator=generator, dtype=torch.float64)
     inputs = torch.randn(2, EXAMPLES, 3, generator=generator, dtype=torch.float64)
     targets = torch.randn(2, EXAMPLES, 2, generator=generator, dtype=torch.float64)
-    network = Network(layout, ACTIVATIONS["tanh"], parameters)
+    network = Network(layout, [ACTIVATIONS["tanh"]], parameters)
     trace = Trace(network, EXAMPLES)
-    _, delta = LOSSES["mse"](forward(network, inputs, trace), targets, "identity")
+    _, delta = Loss("mse", "identity")(forward(network, inputs, trace), targets)
     backward(network, trace, delta, torch.empty_like(parameters))
 
     def loss_of(lane: int, example: int, unit: int, nudge: float) -> float:
@@ -104,9 +106,9 @@ def test_a_batch_gradient_is_the_mean_of_its_examples_gradients() -> None:
     targets = torch.randn(2, EXAMPLES, 2, generator=generator, dtype=torch.float64)
 
     def gradient_of(rows: slice) -> Tensor:
-        network = Network(layout, ACTIVATIONS["sigmoid"], parameters)
+        network = Network(layout, [ACTIVATIONS["sigmoid"]] * 2, parameters)
         trace = Trace(network, len(range(EXAMPLES)[rows]))
-        _, delta = LOSSES["mae"](forward(network, inputs[:, rows], trace), targets[:, rows], "identity")
+        _, delta = Loss("mae", "identity")(forward(network, inputs[:, rows], trace), targets[:, rows])
         return backward(network, trace, delta, torch.empty_like(parameters))
 
     singles = torch.stack([gradient_of(slice(i, i + 1)) for i in range(EXAMPLES)])
@@ -115,11 +117,56 @@ def test_a_batch_gradient_is_the_mean_of_its_examples_gradients() -> None:
     assert (norms > 0).all()
 
 
+# --- around σ: batch norm, dropout, skip connections, layers of their own kind ---
+
+MIXED = ("tanh", "relu", "sigmoid", "gelu", "softsign")
+SHAPES = [
+    Layout(widths, bias, norm, skip)
+    for widths in ((4, 6, 6, 6, 3), (4, 5, 6, 6, 2, 3))
+    for bias in (True, False)
+    for norm in (None, BatchNorm("before"), BatchNorm("after"), BatchNorm("after", affine=False, epsilon=0.1))
+    for skip in (False, True)
+    if norm or skip
+]
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("layout", SHAPES, ids=str)
+def test_gradients_around_the_activation_equal_autograds(layout: Layout, dropout: bool) -> None:
+    """Gradients of every parameter, δ_l, and with skip connections ∂ℓ/∂X_l, of torch's own modules."""
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randn(LANES, layout.size + layout.statistics, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(LANES, EXAMPLES, layout.widths[0], generator=generator, dtype=torch.float64)
+    targets = torch.randn(LANES, EXAMPLES, 3, generator=generator, dtype=torch.float64)
+    shapes = [(LANES, EXAMPLES, layer.outputs) for layer in layout.layers[:-1]]
+    masks = [(torch.rand(s, generator=generator, dtype=torch.float64) < 0.6).double() / 0.6 for s in shapes] * dropout
+    network = Network(layout, [ACTIVATIONS[name] for name in MIXED[: layout.depth - 1]], rows)
+    trace = Trace(network, EXAMPLES)
+    _, delta = Loss("mse", "identity")(forward(network, inputs, trace, masks), targets)
+    gradient = backward(network, trace, delta, torch.full_like(network.parameters, torch.nan))
+    for lane in range(LANES):
+        twin = reference.Perceptron(layout, rows[lane], [reference.activation(name) for name in MIXED])
+        z = twin(inputs[lane], [mask[lane] for mask in masks])
+        (z - targets[lane]).square().sum(1).mean().backward(retain_graph=True)
+        parts = {name: (start, shape) for name, start, shape in layout.named()}
+        for name, expected in twin.gradients().items():
+            start, shape = parts[name]
+            found = gradient[lane, start : start + math.prod(shape)].view(shape)
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        losses = (z - targets[lane]).square().sum()
+        deltas = torch.autograd.grad(losses, twin.z, retain_graph=True)
+        for l, expected in enumerate(deltas):
+            torch.testing.assert_close(trace.deltas[l][lane], expected, rtol=1e-10, atol=1e-12)
+        if layout.skip:
+            for l, expected in enumerate(torch.autograd.grad(losses, twin.x)):
+                torch.testing.assert_close(trace.signals[l][lane], expected, rtol=1e-10, atol=1e-12)
+
+
 def test_stacked_linear_layers_are_one_linear_layer() -> None:
     layout = Layout((4, 6, 5, 3), bias=False)
     parameters = torch.randn(2, layout.size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     inputs = torch.randn(2, EXAMPLES, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    network = Network(layout, ACTIVATIONS["identity"], parameters)
+    network = Network(layout, [ACTIVATIONS["identity"]] * 2, parameters)
     z = forward(network, inputs, Trace(network, EXAMPLES))
     for lane in range(2):
         weights, _ = reference.unpack(layout, parameters[lane])

@@ -35,6 +35,7 @@ from mlpexp import training
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
+from mlpexp.critical_weights import refusals
 from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
@@ -49,18 +50,26 @@ Choice: TypeAlias = tuple[str, type[Section], str, Any]
 
 CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "depth": [1, 2, 3, 4, 6],
-    "activation": list(ACTIVATION_NAMES),
+    "activation": [*ACTIVATION_NAMES, "mixed"],
     "activation_sources": [None],
     "slope": [None, -1.0, 0.5],
     "intercept": [None, 0.0, 0.3],
-    "width": [1, 2, 5, 16, 33, 64],
+    "width": [1, 2, 5, 16, 33, 64, "mixed"],
     "epochs": [0, 1, 2, 3],
+    "updates": [None, None, None, 0, 1, 2, 5, 11],
+    "examples": [None, None, None, 1, 50, 120],
+    "flops": [None, None, None, 1, 2000],
+    "until_loss": [None, None, None, 0.0, 0.5, 1.5],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
     "patience": [None, None, 1, 2],
     "learning_rate": [1e-3, 0.1, 0.1, 50.0, 1e30],  # the last two diverge
     "dtype": ["float32", "float32", "float64"],
 }
+
+
+MIXED: dict[str, list[Any]] = {"activation": ["tanh", "relu", "gelu"], "width": [7, 16, 16, 2]}
+"""What "mixed" stands for: these, one a hidden layer, over and over."""
 
 
 def values_of(name: str, field: FieldInfo) -> list[Any]:
@@ -111,13 +120,21 @@ SECTIONS: dict[str, list[type[Section]]] = {
 }
 """Group → its sections: one each for model and training, one for every kind of initialisation and optimizer."""
 
+
+def words_of(key: str, annotation: Any) -> list[Any]:
+    """The words among which a key lets one choose."""
+    if key == "activation":
+        return list(ACTIVATION_NAMES)
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+
+
 CHOICES = [
     (group, kind, key, value)
     for group, kinds in SECTIONS.items()
     for kind in kinds
     for key, field in kind.model_fields.items()
-    if get_origin(field.annotation) is Literal or key == "activation"
-    for value in (ACTIVATION_NAMES if key == "activation" else get_args(field.annotation))
+    for value in words_of(key, field.annotation)
 ]
 """Every word that can be chosen: each activation, sampler, loss, output, initialisation, optimizer and variant."""
 
@@ -134,7 +151,8 @@ def differing_keys(section: type[Section], group: str) -> set[str]:
     for key, field in section.model_fields.items():
         keys = set()
         for value in dict.fromkeys(values_of(key, field)):
-            value = 5 if value == "n" else value
+            value = 5 if value in ("n", "mixed") and key != "activation" else value
+            value = "tanh" if value == "mixed" else value
             keys.add(
                 cohort_key(plain.model_copy(update={group: getattr(plain, group).model_copy(update={key: value})}))
             )
@@ -226,6 +244,8 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
+    if choice is not None and choice[3] == "critical":
+        common["model"]["activation"] = "tanh"  # has a critical point at every sigma_b
     common["measurements"] = {"quantities": list(QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
     kinds = []
     for i in range(draw(st.integers(1, 5))):
@@ -248,19 +268,39 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     model, training_keys = content["model"], content["training"]
     if choice is not None and choice[0] in DIFFERING:
         content[choice[0]][choice[2]] = choice[3]
+    if model["batch_norm"] and choice is not None and choice[2] == "batch_norm":
+        model["depth"] = max(model["depth"], 2)
+    hidden = model["depth"] - 1
+    for key, values in MIXED.items():
+        if model[key] == "mixed":
+            model[key] = [values[i % len(values)] for i in range(hidden)]
     for key, parameter in PARAMETERS.items():
         model[key] = model[key] if model["activation"] == parameter.activation else None
-    model["dropout"] = model["dropout"] if model["depth"] > 1 else 0.0
+    model |= {} if hidden else {"dropout": 0.0, "batch_norm": None}
+    widths = model["width"] if isinstance(model["width"], list) else [model["width"]] * hidden
+    model["skip"] = model["skip"] and any(a == b for a, b in itertools.pairwise(widths))
+    if model["batch_norm"] is None:
+        model |= {key: field.default for key, field in Model.model_fields.items() if key.startswith("batch_norm_")}
     training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
     training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
-    if own["optimizer"]["name"] == "rprop":
+    if own["initialisation"]["name"] == "critical" and refusals(Model(**model), own["initialisation"]["sigma_b"]):
+        content["initialisation"] = {"name": "he"}
+    if own["optimizer"]["name"] == "rprop" and choice is not None and choice[2] == "schedule":
+        content["optimizer"] = PLAIN["optimizer"]  # Rprop has no rate to schedule
+    elif own["optimizer"]["name"] == "rprop":
         training_keys |= {"schedule": "constant", "warm_up": 0, "decay_every": None, "decay_factor": 0.1}
         bounds = sorted((own["optimizer"]["step_min"], own["optimizer"]["step_max"]))
         content["optimizer"] = own["optimizer"] | dict(zip(("step_min", "step_max"), bounds, strict=True))
     if own["optimizer"].get("nesterov"):
         content["optimizer"] = own["optimizer"] | {"momentum": own["optimizer"]["momentum"] or 0.9}
+    if budgets := [key for key in ("updates", "examples", "flops") if training_keys[key] is not None]:
+        training_keys |= {"epochs": None} | dict.fromkeys(budgets[1:])
+    training_keys["huber_delta"] = training_keys["huber_delta"] if training_keys["loss"].startswith("huber") else 1.0
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
+    if model["batch_norm"]:  # takes no batch of one
+        sizes = [size for size in range(max(2, training_keys["batch_size"]), n + 1) if n % size != 1]
+        training_keys["batch_size"] = sizes[0]
     return {**content, "data": {"name": "digits", "label_noise": noise}}
 
 
@@ -288,13 +328,16 @@ def test_a_lane_does_not_notice_its_company(cohort: Cohort, order: int) -> None:
 
 
 def test_the_fuzz_meets_every_ending() -> None:
-    """Lanes that diverge and lanes that stop early sit beside lanes that finish."""
+    """Lanes that diverge, stop early or reach their loss sit beside lanes that finish."""
+    endings = {"finished", "diverged", "stopped_early"}
 
-    def has_all(cohort: Cohort) -> bool:
+    def has_all(cohort: Cohort, wanted: set[str]) -> bool:
         found = cohort.train(list(range(len(cohort.configs))))
-        return {history.ending.status for history in found.values()} == {"finished", "diverged", "stopped_early"}
+        return {history.ending.status for history in found.values()} >= wanted
 
-    find(cohorts(), has_all, settings=SEARCH)
+    for wanted, key in ((endings, "patience"), ({"reached_loss", "diverged", "finished"}, "until_loss")):
+        choice = ("training", Training, key, 1)
+        find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
 
 
 def test_a_key_that_nobody_can_choose_is_no_silent_gap() -> None:
@@ -439,9 +482,24 @@ def test_one_result_column_is_a_product_like_any_other() -> None:
 
 ELEMENTWISE = {
     *("neg", "reciprocal", "exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "clamp", "where", "lerp", "addcmul"),
-    *("addcdiv", "add", "sub", "mul", "div", "square", "abs", "sign", "isfinite", "isinf", "isnan", "masked_fill"),
+    *(
+        "addcdiv",
+        "rsqrt",
+        "bitwise_and",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "square",
+        "abs",
+        "sign",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "masked_fill",
+    ),
 }
-REDUCTIONS = {"sum", "amax", "argmax", "vector_norm"}
+REDUCTIONS = {"sum", "amax", "amin", "argmax", "vector_norm"}
 PLACES = {
     *("arange", "cat", "empty", "empty_like", "eye", "expand", "fill", "flatten", "from_numpy", "full", "full_like"),
     *(
@@ -461,7 +519,7 @@ PLACES = {
 }
 CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
-ONLY_IN = {"bmm": "product"}
+ONLY_IN = {"bmm": "product", "qr": "orthonormal", "diagonal": "orthonormal"}
 
 KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
 SOURCES = [*KERNEL, Path(str(training.__file__))]
@@ -568,7 +626,7 @@ def test_an_epoch_of_updates_never_waits_for_the_device(cohort: Cohort) -> None:
     with mock.patch.object(lanes_module, "prepare", return_value=cohort.parts):
         plan, lanes = lanes_module.build(cohort.configs)
     with NoWaiting():
-        training.train_epoch(plan, lanes, 0, 0, {})
+        training.train_epoch(plan, lanes, 0, {})
 
 
 @pytest.mark.parametrize("wait", [lambda x: x.sum().item(), lambda x: bool((x > 0).all()), lambda x: x[x > 0]])

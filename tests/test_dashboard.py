@@ -2,22 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from mlflow import MlflowClient
+from runs_fixtures import command as run_command
 from search_fixtures import asked, driven
 
 from mlpexp.cli import main
 from mlpexp.config import Tracking
-from mlpexp.dashboard import command, environment, free_port
+from mlpexp.dashboard import command, comparison, environment, free_port
+from mlpexp.refusals import ConfigError
 from mlpexp.tracking import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
@@ -112,6 +117,21 @@ def test_ctrl_c_ends_it_with_zero_and_leaves_no_process(server: Server) -> None:
     assert "Traceback" not in said
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_it_opens_at_the_comparison_of_a_sweep_and_refuses_an_unknown_one(tmp_path: Path) -> None:
+    words = ("model.depth=1,2", "model.width=4", "training.epochs=1", "executor=serial")
+    done = run_command("sweep", *words, cwd=tmp_path)
+    (name,) = re.findall(r"compare them in the dashboard: mlpexp ui --sweep (\w+)$", done.stdout, re.MULTILINE)
+    database = tmp_path / "outputs" / "mlflow.db"
+    page, query = comparison(database, name).split("?")
+    experiment = page.split("/")[1]
+    asked = urllib.parse.parse_qs(query)
+    assert asked["compareRunsMode"] == ["CHART"]
+    store = MlflowClient(tracking_uri=f"sqlite:///{database}")
+    assert len(store.search_runs([experiment], asked["searchFilter"][0])) == 2
+    with pytest.raises(ConfigError, match=f"has no sweep 'none'; it has {name}"):
+        comparison(database, "none")
 
 
 def test_the_server_is_private_and_quiet() -> None:

@@ -53,7 +53,7 @@ def test_workers_start_with_the_environment_that_stable_products_need(monkeypatc
     monkeypatch.delenv("MKL_CBWR")
     local = Local(1)
     try:
-        assert local.pool.submit(environment_of_a_worker).result() == ENVIRONMENT
+        assert local.in_worker(environment_of_a_worker) == ENVIRONMENT
     finally:
         local.shutdown()
 
@@ -64,8 +64,11 @@ def test_what_a_run_folder_says(tmp_path: Path) -> None:
     facts = Result(folder).facts
     assert facts["widths"] == [64, 8, 10]
     assert facts["parameters"] == 65 * 8 + 9 * 10
+    facts_flops = 6 * (64 * 8 + 8 * 10) - 2 * 64 * 8  # layer 1 passes nothing back
     assert facts["data"]["examples"] == {"train": 1077, "validation": 360, "test": 360}
     assert (facts["output"], facts["loss"], facts["lanes"]) == ("softmax", "cross_entropy", 1)
+    assert facts["spent"] == {"updates": 34, "epochs": 2, "examples": 2 * 1077, "flops": 2 * 1077 * facts_flops}
+    assert facts["warnings"] == []
     assert facts["numerics"]["products"] == "MKL_CBWR=AUTO,STRICT"
     assert {file.name for file in folder.iterdir()} >= {
         "config.yaml", "result.json", "record.parquet", "best.safetensors", "final.safetensors", "environment.json",

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from mlpexp import journal, run_folder
 from mlpexp.journal import Journal, JournalError, read_segment, write_atomically
+from mlpexp.kernel.layout import BatchNorm, Layout
 from mlpexp.records import Ending, Piece
 from mlpexp.results import Record
 from mlpexp.run_folder import row_of, tensors, write_runs
@@ -48,10 +49,9 @@ def ending(lane: int, last_step: int, status: str = "finished", width: int = 2) 
 def header(lane: int) -> dict[str, Any]:
     return {
         "fingerprint": f"run{lane}",
-        "config": {"model": {"bias": True}},
-        "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}},
-        "widths": (2, 2),
-        "bias": True,
+        "config": {"model": {"depth": 1}},
+        "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}, "widths": [2, 2]},
+        "pace": {"examples": 4, "batch_size": 2, "sampler": "epoch", "flops": 16},
         "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},
         "environment": {"commit": None},
         "evaluations": EVALUATIONS,
@@ -264,20 +264,62 @@ def test_a_run_that_is_written_again_replaces_its_folder_and_leaves_no_other(tmp
     assert not (tmp_path / "run0" / "stray.txt").exists()
 
 
+def test_a_run_folder_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may keep a rename and lose what it renamed, unless each file was brought to disk before."""
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noting_fsync(descriptor: int) -> None:
+        events.append(("on disk", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def noting_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        events.append(("renamed", str(source)))
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "rename", noting_rename)
+    written(tmp_path, [piece(range(4), [0])], [ending(0, 3)])
+    (renaming,) = (i for i, (what, _) in enumerate(events) if what == "renamed")
+    hidden = Path(events[renaming][1])
+    before = {path for what, path in events[:renaming] if what == "on disk"}
+    assert before == {str(hidden), *(str(hidden / name) for name in os.listdir(tmp_path / "run0"))}
+    assert events[renaming + 1 :] == [("on disk", str(tmp_path))]
+
+
+def test_a_file_that_was_replaced_durably_has_its_folder_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write_atomically(tmp_path / "a", b"1")
+    assert synced == [str(tmp_path / f".a.{os.getpid()}"), str(tmp_path)]
+    write_atomically(tmp_path / "b", b"2", durably=False)
+    assert len(synced) == 2
+    assert (tmp_path / "b").read_bytes() == b"2"
+
+
 # --- weights ---
 
 
-@given(widths=st.lists(st.integers(1, 5), min_size=2, max_size=5), bias=st.booleans())
-def test_a_row_of_parameters_survives_torchs_names(widths: list[int], bias: bool) -> None:
+NORMS = (None, BatchNorm("before"), BatchNorm("after", affine=False))
+
+
+@given(widths=st.lists(st.integers(1, 5), min_size=2, max_size=5), bias=st.booleans(), norm=st.sampled_from(NORMS))
+def test_a_row_of_parameters_survives_torchs_names(widths: list[int], bias: bool, norm: BatchNorm | None) -> None:
+    layout = Layout(tuple(widths), bias, norm)
     size = sum(a * b + (b if bias else 0) for a, b in pairwise(widths))
+    hidden = sum(widths[1:-1])
+    size += hidden * (4 if norm == NORMS[1] else 2 if norm else 0)
     row = np.arange(size, dtype=np.float32)
-    named = tensors(row, widths, bias)
+    named = tensors(row, layout)
+    assert sum(part.size for part in named.values()) == size
     assert [named[f"layers.{l}.weight"].shape for l in range(len(widths) - 1)] == [(b, a) for a, b in pairwise(widths)]
-    assert np.array_equal(row_of(named, bias), row)
+    assert np.array_equal(row_of(named, layout), row)
 
 
 def test_weights_of_many_layers_keep_their_order(tmp_path: Path) -> None:
-    widths = [2] * 13
+    layout = Layout((2,) * 13)
     row = np.arange(12 * 6, dtype=np.float32)
-    write_atomically(tmp_path / "w.safetensors", journal.save(tensors(row, widths, True)))
-    assert np.array_equal(row_of(load_file(tmp_path / "w.safetensors"), True), row)
+    write_atomically(tmp_path / "w.safetensors", journal.save(tensors(row, layout)))
+    assert np.array_equal(row_of(load_file(tmp_path / "w.safetensors"), layout), row)

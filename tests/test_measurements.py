@@ -13,7 +13,7 @@ from mlpexp import training_schema
 from mlpexp.kernel.activations import ACTIVATIONS
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import QUANTITIES, Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
 
@@ -41,9 +41,9 @@ def step_of(
     parameters = torch.randn(R, layout.size, generator=generator, dtype=torch.float64).to(dtype)
     inputs = torch.randn(R, B, layout.widths[0], generator=generator, dtype=torch.float64).to(dtype)
     targets = torch.randn(R, B, layout.widths[-1], generator=generator, dtype=torch.float64).to(dtype)
-    network = Network(layout, ACTIVATIONS[activation], parameters)
+    network = Network(layout, [ACTIVATIONS[activation]] * (layout.depth - 1), parameters)
     trace = Trace(network, B)
-    _, delta = LOSSES["mse"](forward(network, inputs, trace), targets, "identity")
+    _, delta = Loss("mse", "identity")(forward(network, inputs, trace), targets)
     gradient = backward(network, trace, delta * scale, torch.empty_like(parameters))
     return Step(layout, trace, parameters, gradient, -0.01 * gradient), inputs, targets
 
@@ -150,7 +150,7 @@ def test_one_lane_reads_the_same_alone() -> None:
     together = measure(list(QUANTITIES), step)
     for lane in range(R):
         own = slice(lane, lane + 1)
-        network = Network(layout, ACTIVATIONS["relu"], step.parameters[own])
+        network = Network(layout, [ACTIVATIONS["relu"]] * 3, step.parameters[own])
         trace = Trace(network, B)
         for name, blocks in trace.blocks.items():
             for block, source in zip(blocks, step.trace.blocks[name], strict=True):

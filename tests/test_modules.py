@@ -37,8 +37,13 @@ POINTS = (
     ("model.bias=false",),
     ("model.depth=1",),
     ("model.output=sigmoid", "training.loss=mse"),
+    ("model.output=relu", "training.loss=huber"),
     ("data=breast_cancer",),
     ("model.dropout=0.5", "data.label_noise=0.2"),
+    ("model.batch_norm=after",),
+    ("model.batch_norm=before", "model.batch_norm_affine=false", "model.depth=3"),
+    ("model.skip=true", "model.batch_norm=after", "model.depth=4", "model.activation=[tanh,relu,gelu]"),
+    ("model.depth=3", "model.width=[16,4]"),
 )
 
 

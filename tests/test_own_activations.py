@@ -173,7 +173,7 @@ def test_the_module_of_an_activation_is_ours_in_value_and_gradient(ours: str) ->
     network = Perceptron([64, 7, 7, 10], config, "softmax")
     z = torch.linspace(-60, 60, 2402, dtype=torch.float64).requires_grad_()  # zero is not among them
     twin = reference.activation(ours)(z)
-    found = network.activation(z)
+    found = network.activations[0](z)
     torch.testing.assert_close(found, twin, rtol=1e-12, atol=1e-15)
     (slopes,), (expected,) = torch.autograd.grad(found.sum(), z), torch.autograd.grad(twin.sum(), z)
     torch.testing.assert_close(slopes, expected, rtol=1e-10, atol=1e-13)

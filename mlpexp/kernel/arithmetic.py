@@ -3,10 +3,10 @@
 Five rules hold in the whole kernel (tests/test_bits.py reads the source for them):
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
 (b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
-(c) elementwise functions only from `+ − × ÷ sqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv` and
-    exact ones (abs, neg, sign, comparisons): torch's own sigmoid, softplus, silu, elu, selu give other bits in a
-    buffer's tail;
-(d) reductions only by `sum`, `vector_norm`, `amax`, `argmax` over named dims;
+(c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`
+    and exact ones (abs, neg, sign, comparisons, bits): torch's own sigmoid, softplus, silu, elu, selu give other bits
+    in a buffer's tail;
+(d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `argmax` over named dims;
 (e) what differs between lanes is a column [R, 1], also in a cohort of equals.
 """
 
@@ -25,6 +25,21 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     if right.shape[2] == 1:
         return torch.sum(left * right.transpose(1, 2), dim=2, keepdim=True, out=out)
     return torch.bmm(left, right, out=out)
+
+
+def is_finite(rows: Tensor) -> Tensor:
+    """Whether all of a lane's numbers are, [R], for rows [R, P]; both ends are NaN if one number is."""
+    return torch.isfinite(rows.amax(dim=1)) & torch.isfinite(rows.amin(dim=1))
+
+
+def silence(rows: Tensor, alive: Tensor) -> Tensor:
+    """Make all numbers of lanes that are not `alive` [R] zero, in place, NaN among them; rows are [R, P].
+
+    0 · NaN is NaN, and torch.where takes ten times as long as an AND of bits.
+    """
+    whole = torch.int32 if rows.dtype == torch.float32 else torch.int64
+    rows.view(whole).bitwise_and_(-alive.to(whole)[:, None])
+    return rows
 
 
 def require_stable_products() -> None:

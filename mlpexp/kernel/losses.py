@@ -25,13 +25,14 @@ def softmax(z: Tensor) -> Tensor:
 
 OUTPUTS = {
     "identity": Output(lambda z: z, lambda g, f: g),
+    "relu": Output(lambda z: torch.clamp(z, min=0), lambda g, f: torch.where(f > 0, g, 0.0)),
     "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f)),
     "softmax": Output(softmax, lambda g, f: f * (g - (g * f).sum(dim=2, keepdim=True))),
 }
 
 
 def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """−Σ y ln f, from z; with sigmoid outputs the binary form, summed over outputs. δ = f − y in both."""
+    """−Σ y ln f [R, B], from z; with sigmoid outputs the binary form, summed over outputs. δ = f − y in both."""
     if output == "softmax":
         shifted = z - z.amax(dim=2, keepdim=True)
         raised = torch.exp(shifted)
@@ -42,23 +43,69 @@ def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tens
     return losses.sum(dim=2), sigmoid(z) - targets
 
 
-def mse(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """‖y − f‖², the lecture's: summed over outputs (torch's default divides by their number too)."""
-    f = OUTPUTS[output].value(z)
-    return torch.square(f - targets).sum(dim=2), OUTPUTS[output].pull(2 * (f - targets), f)
+def squared(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """e² and its derivative."""
+    return torch.square(error), 2 * error
 
 
-def mae(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """‖y − f‖₁, summed over outputs; its derivative at zero is 0."""
-    f = OUTPUTS[output].value(z)
-    return (f - targets).abs().sum(dim=2), OUTPUTS[output].pull(torch.sign(f - targets), f)
+def absolute(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """|e| and its derivative, 0 at zero."""
+    return error.abs(), torch.sign(error)
 
 
-LOSSES = {"cross_entropy": cross_entropy, "mse": mse, "mae": mae}
-"""(z [R, B, k], targets [R, B, k], output's name) → losses of examples [R, B], δ [R, B, k]."""
+def huber(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """e²/2 up to |e| = bend, from there on the straight line bend(|e| − bend/2) (Huber 1964)."""
+    size = error.abs()
+    return torch.where(size <= bend, torch.square(error) / 2, bend * (size - bend / 2)), error.clamp(-bend, bend)
+
+
+OF_ERRORS = {"mse": squared, "mae": absolute, "huber": huber}
+"""(e = f − y [R, B, k], Huber's bend) → the term of each output, and its derivative by e, [R, B, k]."""
+
+MEAN = "_mean"
+LOSSES = tuple(name + scaling for name in ("cross_entropy", *OF_ERRORS) for scaling in ("", MEAN))
+"""Sums over outputs, as the lecture has them; with `_mean` means over outputs, torch's scaling."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One of LOSSES, of an output function, as a function of z [R, B, k] and targets [R, B, k].
+
+    `huber_delta` is the error at which Huber's loss bends.
+    """
+
+    name: str
+    output: str
+    huber_delta: float = 1.0
+
+    def __call__(self, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(losses of examples [R, B], δ [R, B, k])."""
+        kind = self.name.removesuffix(MEAN)
+        if kind == "cross_entropy":
+            losses, delta = cross_entropy(z, targets, self.output)
+        else:
+            output = OUTPUTS[self.output]
+            f = output.value(z)
+            terms, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
+            losses, delta = terms.sum(dim=2), output.pull(slopes, f)
+        return (losses, delta) if kind == self.name else (losses / z.shape[2], delta / z.shape[2])
+
+
+def smoothed(targets: Tensor, shares: Tensor, output: str) -> Tensor:
+    """(1 − ε)y + ε/K for targets [R, B, k] and ε [R, 1]: label smoothing (Szegedy et al. 2016).
+
+    K is the number of classes: k of a softmax, and 2 of a sigmoid, each of which tells two classes apart.
+    """
+    share = shares.to(targets.dtype)[:, :, None]
+    return targets * (1 - share) + share / (targets.shape[2] if output == "softmax" else 2)
 
 
 def correct(z: Tensor, labels: Tensor, output: str) -> Tensor:
-    """Which examples are classified right, [R, B]: by the largest z (the first of equals), or a single f above 1/2."""
-    chosen = (z[:, :, 0] > (0.5 if output == "identity" else 0.0)).long() if z.shape[2] == 1 else z.argmax(dim=2)
+    """Which examples are classified right, [R, B]: by the largest f (the first of equals), or a single f above 1/2.
+
+    f is compared through z, which has not lost its order to rounding; ReLU's off outputs are equal.
+    """
+    f = OUTPUTS[output].value(z) if output == "relu" else z
+    half = 0.0 if output == "sigmoid" else 0.5
+    chosen = (f[:, :, 0] > half).long() if f.shape[2] == 1 else f.argmax(dim=2)
     return chosen == labels

@@ -34,7 +34,7 @@ class Rprop(Rule):
         self.steps = torch.zeros_like(parameters) + self.learning_rate.to(parameters)
         self.signs, self.last = torch.zeros_like(parameters), torch.zeros_like(parameters)
 
-    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
+    def step(self, gradient: Tensor, rate: Tensor, out: Tensor) -> Tensor:
         """−sign(g) Δ; signs are compared, not multiplied gradients, whose product may underflow."""
         assert self.steps is not None
         assert self.signs is not None
@@ -45,12 +45,10 @@ class Rprop(Rule):
         grown = torch.where(agreement > 0, self.steps * self.eta_plus.to(dtype), self.steps)
         changed = torch.where(agreement < 0, self.steps * self.eta_minus.to(dtype), grown)
         low, high = self.step_min.to(dtype), self.step_max.to(dtype)
-        moved = agreement != 0  # the first step may lie outside the bounds, as in torch
-        changed = torch.where(moved & (changed > high), high, changed)
-        self.steps = torch.where(moved & (changed < low), low, changed)
+        self.steps = torch.where(changed > high, high, torch.where(changed < low, low, changed))
         self.signs = torch.where(agreement < 0, 0.0, signs)
         update = -self.signs * self.steps
         if self.backtracking:
             update = torch.where(agreement < 0, -self.last, update)
         self.last = update
-        return update.clone()
+        return out.copy_(update)

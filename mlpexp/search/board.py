@@ -60,9 +60,9 @@ class Board(Display):
         self.states, self.rows = Counter(states), list(best)
         self._draw()
 
-    def progress(self, run_steps: int) -> None:
-        """So many run-steps are done in all."""
-        self.done = run_steps
+    def progress(self, run_steps: int, running: int) -> None:
+        """So many run-steps are done in all, and so many runs are under way."""
+        self.done, self.running = run_steps, running
         self._draw()
 
     def finished(self, runs: int) -> None:

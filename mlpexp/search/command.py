@@ -4,7 +4,7 @@ Flow: Hydra's sweeper → request → **command** → drive, report, best.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,7 +41,8 @@ def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[st
     """Search, report, and return the best trials; exits with 1 where training failed, 2 where it was refused."""
     console = Console()
     try:
-        request = Request.read(files, str(hydra_config.hydra.job.config_name), overrides)
+        paths = [word for word in hydra_config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
+        request = Request.read(files, str(hydra_config.hydra.job.config_name), [*paths, *overrides])
         study = request.open()
     except ConfigError as error:
         _tell("\nmlpexp: ".join(error.mistakes), console, code=2)
@@ -51,7 +52,8 @@ def launch(files: ConfigLoader, hydra_config: DictConfig, overrides: Sequence[st
     failures: list[str] = []
     try:
         failures = train(request, study)
-        show(request, study, folder, bool(hydra_config.hydra.launcher.get("show_test", False)), console)
+        shown = {name: bool(hydra_config.hydra.launcher.get(name, False)) for name in ("show_test", "bootstrap")}
+        show(request, study, folder, shown, console)
     except RunError as error:
         failures = [str(error)]
     except StorageInternalError as error:
@@ -78,7 +80,7 @@ def train(request: Request, study: Study) -> list[str]:
     return drive.failures
 
 
-def show(request: Request, study: Study, folder: Path, show_test: bool, console: Console) -> None:
+def show(request: Request, study: Study, folder: Path, shown: Mapping[str, bool], console: Console) -> None:
     """The best trials, the best point's fresh seeds, and where everything lies."""
     goals, ranked = request.goals, ranking(study, request.goals)
     trials = counted_trials(study)
@@ -102,7 +104,7 @@ def show(request: Request, study: Study, folder: Path, show_test: bool, console:
         for trial, runs in zip(ranked, fresh, strict=False):
             lines += [f"trial {trial.number}: {line}" for line in curse(goals, trial.values, runs)]
         console.print("the best on fresh seeds:", style="bold", highlight=False)
-        show_points([run for runs in fresh for run in runs], console, show_test)
+        show_points([run for runs in fresh for run in runs], console, **shown)
     (report / "summary.txt").write_text("\n".join(lines) + "\n")
     keep_in_tracking(request, study, report, best)
     _print(lines, console)

@@ -79,6 +79,7 @@ class Flight:
         self.waiting: list[int] = []  # positions in the order, in the order of asking
         self.training: set[str] = set()
         self.recorded: set[str] = set()
+        self.told: set[str] = set()  # what planning found odd
         self.offsets: dict[str, int] = {}  # how far the evaluations of a cohort were read
 
     def __enter__(self) -> Self:
@@ -103,6 +104,10 @@ class Flight:
         to_train = {more.fingerprints[i] for i in more.to_train}
         self.complete.expect(more.fingerprints, more.configs)
         self.order.extend(more)
+        for line in more.warnings():
+            if line not in self.told:
+                self.told.add(line)
+                self.display.warning(line)
         names = list(dict.fromkeys(more.fingerprints))
         known = [name for name in names if name not in to_train]
         self.recorded.update(known)
@@ -178,7 +183,7 @@ class Flight:
         """Waiting runs of the commonest shape; a part of them where workers would else stay without."""
         alike: dict[tuple[str, int], list[int]] = {}
         for i in waiting:
-            alike.setdefault((cohort_key(self.order.configs[i]), self.order.epoch(i)), []).append(i)
+            alike.setdefault((cohort_key(self.order.configs[i]), self.order.step(i)), []).append(i)
         if not alike:
             return []
         cohort = max(alike.values(), key=len)  # of equals the first that was asked for

@@ -12,11 +12,12 @@ from hydra.core.config_loader import ConfigLoader
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from mlpexp.cohorts import pace_of
 from mlpexp.composition import Composer
 from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
 from mlpexp.dashboard import STUDIES
 from mlpexp.display import counted
-from mlpexp.planning import check_all
+from mlpexp.planning import check_all, data_key
 from mlpexp.refusals import ConfigError
 from mlpexp.search.goals import Goals
 from mlpexp.search.space import Space
@@ -28,7 +29,10 @@ NOT_SEARCHED = ("tracking", "executor", "outputs", "rerun", "search")
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks a search for; `sample` is one of its points, `most` the trials in all."""
+    """What a command line asks a search for: `sample` is one of its points, `most` the trials in all.
+
+    `epochs` are those of the sample's budget, the last one perhaps cut short.
+    """
 
     space: Space
     sample: Config
@@ -37,13 +41,15 @@ class Request:
     name: str
     described: str
     most: int
+    epochs: int
 
     @classmethod
     def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
         """Raises ConfigError with everything that is refused; nothing is written."""
         if _own(overrides) in _FROZEN:
             return _FROZEN[_own(overrides)]
-        space = Space(Composer(files, config_name), _own(overrides))
+        paths = [word for word in overrides if word.startswith("hydra.searchpath=")]
+        space = Space(Composer(files, config_name, paths), _own(overrides))
         samples = space.samples()
         facts = check_all(samples)
         sample, search = samples[0], samples[0].search
@@ -53,6 +59,8 @@ class Request:
         mistakes += settings_mistakes(search, sample)
         if mistakes:
             raise ConfigError(list(dict.fromkeys(mistakes)))
+        pace = pace_of(sample, facts[data_key(sample)].size)
+        epochs = -(-pace.updates(**sample.training.budget()) // pace.updates_per_epoch)
         most = min(search.n_trials, space.count(search.n_trials)) if search.name == "grid" else search.n_trials
         fixed = {key: value for key, value in space.composer.keys(space.fixed).items() if not _beside(key)}
         content = {
@@ -65,7 +73,7 @@ class Request:
         }
         own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
         name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        return cls(space, sample, goals, search, name, digest(content)[:16], most)
+        return cls(space, sample, goals, search, name, digest(content)[:16], most, epochs)
 
     @property
     def outputs(self) -> Path:
@@ -76,7 +84,7 @@ class Request:
         """The study, made where it is not there yet; raises ConfigError where its storage is away."""
         study = open_study(open_storage(self.search, self.outputs), self.name, self.goals.directions, self.described)
         study.sampler = Numbered(sampler_of(self.search, self.space.is_conditional()), self.search.seed)
-        study.pruner = pruner_of(self.search, self.sample.training.epochs)
+        study.pruner = pruner_of(self.search, self.epochs)
         return study
 
     def plan_lines(self) -> list[str]:

@@ -36,12 +36,12 @@ class Space:
         found: list[Dimension] = []
         for one in searched:
             try:
-                found.append(dimension(one, composer.options(one.key_or_group)))
+                found.append(dimension(one, composer.options(one.key_or_group, composer.searched)))
             except ConfigError as error:
                 mistakes += error.mistakes
         if mistakes:
             raise ConfigError(mistakes)
-        groups = [one for one in found if composer.options(one.key)]
+        groups = [one for one in found if composer.is_group(one.key)]
         keys = [one for one in found if one not in groups]
         self.dimensions = [*groups, *sorted(keys, key=lambda one: condition(one.key) is not None)]
         self.groups = groups
@@ -66,7 +66,7 @@ class Space:
             return True
         other, wanted = owner
         value = self.composer.keys(words)[other]
-        return wanted in names_in(value) if other == "model.activation" else value == wanted
+        return any(one in names_in(value) for one in wanted) if other == "model.activation" else value in wanted
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Every point of a space of choices and ranges; raises ConfigError where there is no end of them."""
@@ -127,15 +127,15 @@ class Space:
         return {one.key: repr(one.distribution) for one in self.dimensions}
 
 
-def condition(key: str) -> tuple[str, str] | None:
-    """The key and its value with which alone this key has an effect, as the schema marks it."""
+def condition(key: str) -> tuple[str, tuple[object, ...]] | None:
+    """The key and those of its values with which alone this key has an effect, as the schema marks it."""
     section, _, leaf = key.partition(".")
     annotation = Config.model_fields[section].annotation if section in Config.model_fields else None
     for part in (annotation, *get_args(annotation)):
         schema = getattr(part, "model_fields", {}).get(leaf)
         for mark in schema.metadata if schema else ():
             if isinstance(mark, ParameterOf):
-                return "model.activation", str(mark.activation)
+                return "model.activation", (mark.activation,)
             if isinstance(mark, OnlyWith):
-                return f"{section}.{mark.key}", str(mark.value)
+                return f"{section}.{mark.key}", mark.values
     return None
