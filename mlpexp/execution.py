@@ -211,9 +211,8 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             journal.append(event)
             progress.add(len(event.steps) * len(event.lanes))
             if task.watched in event.evaluation:
-                tell_evaluation(
-                    task.folder, pause.step // plan.updates_per_epoch, event.lanes, event.evaluation[task.watched]
-                )
+                epoch = pause.step // plan.updates_per_epoch
+                tell_evaluation(task.folder, epoch, event.lanes, event.evaluation[task.watched])
         elif isinstance(event, Ending) and event.status == "pruned":
             keep_interrupted(Path(task.outputs), journal, [event], headers, {event.lane: left[event.lane]})
         elif isinstance(event, Ending):
@@ -225,9 +224,8 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
                 left = capture(pause.lanes) if leaving.intersection(pause.lanes.numbers) else {}
             if pause.step == plan.updates > 0:
                 states = capture(pause.lanes)  # a longer run goes on from here
-                if plan.is_evaluation(
-                    pause.step
-                ):  # the evaluation that finds the best weights is the longer run's, too
+                # on the schedule, the evaluation that finds the best weights is the longer run's, too
+                if plan.is_evaluation(pause.step):
                     states = {lane: {k: v for k, v in state.items() if k != "best"} for lane, state in states.items()}
             elif pause.step > task.step and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
                 record(endings, {})  # lanes that ended are in no checkpoint

@@ -75,10 +75,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
             params = [f"{key}={value}" for key, value in (hydra_config.sweeper.get("params") or {}).items()]
             if searches and grid:
                 raise ConfigError(["tune.… and search=… both choose values; leave one"])
-            asks_all = (
-                not searches and hydra_config.sweeper._target_ in GRIDS
-            )  # another sweeper decides as it goes what it asks
-            points = _grid(options, files, [*params, *varied]) if asks_all else []
+            asks_all = hydra_config.sweeper._target_ in GRIDS  # another sweeper decides as it goes what it asks
+            points = _grid(options, files, [*params, *varied]) if asks_all and not searches else []
     if searches:
         return _search([*words, *said], options, params, "--plan" in own)
     configs = accept(points)
