@@ -94,12 +94,13 @@ def test_pruned_lanes_leave_their_cohort_are_replaced_and_can_go_on(tmp_path: Pa
     left = [Result(folder) for folder in (tmp_path / "interrupted").iterdir()]
     assert {one.status for one in left} == {"pruned"}
     assert {one.fingerprint for one in left} <= {name for one in pruned for name in one.user_attrs[RUNS]}
-    assert all(0 < one.facts["epoch"] < 400 for one in left)
+    stops = [one.next_step for one in left]
     rate = f"optimizer.learning_rate={left[0].config.optimizer.learning_rate!r}"
     point = (rate, "training.epochs=400", "model.width=32", "measurements=none")
     (again,) = run(composed(*point, f"outputs={tmp_path}"), quiet=True)
     assert again.fingerprint == left[0].fingerprint
-    assert again.facts["went_on_from_epoch"] > 0
+    assert again.facts["went_on_from_step"] == stops[0]
+    assert 0 < min(stops) <= max(stops) < again.facts["last_step"]
 
 
 # --- the command ---

@@ -135,6 +135,8 @@ def test_a_key_of_one_value_is_proposed_only_beside_that_value(composer: Compose
     assert len(found) == 3
     steps = points(composer, "training.schedule=step,cosine", "training.decay_every=5,10")
     assert len(steps) == 3
+    losses = points(composer, "data=diabetes", "training.loss=mse,huber,huber_mean", "training.huber_delta=1,2")
+    assert [point.get("training.huber_delta") for point in losses] == [None, 1, 2, 1, 2]
     assert points(composer, "model.activation=elu", "model.alpha=1,2") == [{"model.alpha": 1}, {"model.alpha": 2}]
 
 

@@ -85,9 +85,9 @@ def test_a_lane_that_is_asked_to_leave_does_and_its_neighbours_keep_their_bits(
     assert kept == {name: content for name, content in alone.items() if name != names[1]}
 
     left = Result(tmp_path / "a" / "interrupted" / names[1])
-    assert (left.status, left.facts["epoch"], left.facts["last_step"], left.scores) == ("pruned", 2, 33, {})
+    assert (left.status, left.next_step, left.facts["last_step"], left.scores) == ("pruned", 34, 33, {})
     (again,) = run(composed("seed=1", "training.epochs=5", f"outputs={tmp_path / 'a'}"), quiet=True)
-    assert again.facts["went_on_from_epoch"] == 2
+    assert again.facts["went_on_from_step"] == 34
     assert everything(again) == alone[names[1]]
     assert not left.exists()
 
