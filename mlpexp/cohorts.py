@@ -107,16 +107,19 @@ def group(
         refusal = too_large(first, size_of(first), workers, memory)
         if refusal:
             raise ConfigError([refusal])
-        share = memory // workers - data_bytes(first, size_of(first))
-        each = lane_bytes(first, size_of(first))
-        most = max(1, min(lanes or MOST_LANES, share // each))
-        pieces = -(-len(positions) // most)
+        pieces = -(-len(positions) // most_lanes(first, size_of(first), workers, memory, lanes))
         cohorts += _cut(positions, pieces)
     while len(cohorts) < workers and max(map(len, cohorts), default=1) > 1:
         largest = max(cohorts, key=len)
         cohorts.remove(largest)
         cohorts += _cut(largest, 2)
     return sorted(cohorts, key=lambda cohort: -work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
+
+
+def most_lanes(config: Config, size: Size, workers: int, memory: int, lanes: int | None = None) -> int:
+    """How many networks like this one a cohort may have: `lanes` at most, and as many as fit into a worker's share."""
+    share = memory // workers - data_bytes(config, size)
+    return max(1, min(lanes or MOST_LANES, share // lane_bytes(config, size)))
 
 
 def too_large(config: Config, size: Size, workers: int, memory: int) -> str | None:

@@ -143,25 +143,17 @@ class Composer:
         if (kept := frozen_config(overrides)) is not None:
             return kept
         parsed = parse_all(overrides)
-        # where groups are searched, and which are chosen: Hydra composes these, once for each choice
-        paths = [override for override in parsed if override.key_or_group == "hydra.searchpath"]
-        searched = tuple(str(override.input_line) for override in paths) or self.searched
+        searched = self._searched(parsed)
         groups = [override for override in parsed if self.options(override.key_or_group, searched)]
         mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group, searched)))]
         if mistakes:
             raise ConfigError(mistakes)
-        base = self._base((*searched, *(str(override.input_line) for override in groups)))
-        values = [o for o in parsed if o not in groups and not o.key_or_group.startswith("hydra.")]
-        unknown = [override for override in values if _is_unknown(override, base.names)]
+        base = self._base_of(parsed)
+        unknown = [override for override in self._values(parsed) if _is_unknown(override, base.names)]
         known = [*base.names, *{name.partition(".")[0] for name in base.names}]
         mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
-        if base.asks_hydra or any(_asks_hydra(str(override.value())) for override in parsed):
-            content = self._whole([word for o, word in zip(parsed, overrides, strict=True) if o not in unknown], number)
-        else:
-            composed = pickle.loads(base.composed)
-            with refusing():
-                ConfigLoaderImpl._apply_overrides_to_config([o for o in values if o not in unknown], composed)
-            content = _container(composed)
+        content = self._content(base, [override for override in parsed if override not in unknown], number)
+        _require_values(content)
         try:
             config = validate(content)
         except ConfigError as error:
@@ -170,7 +162,52 @@ class Composer:
             raise ConfigError(mistakes)
         return config
 
-    def _base(self, groups: tuple[str, ...]) -> "Base":
+    def names(self, overrides: Sequence[str]) -> list[str]:
+        """Every key that the groups of these overrides give a point."""
+        return self._base_of(parse_all(overrides)).names
+
+    def keys(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Every key of a point with its value, unchecked; overrides of keys that it does not have are left out."""
+        parsed = parse_all(overrides)
+        base = self._base_of(parsed)
+        unknown = [one for one in self._values(parsed) if _is_unknown(one, base.names)]
+        known = [one for one in parsed if one not in unknown]
+        return {str(key): value for key, value in flatten(self._content(base, known, 0))}
+
+    def is_group(self, name: str) -> bool:
+        """Whether this names a group of YAML files."""
+        return bool(self.options(name, self.searched))
+
+    def _searched(self, parsed: Sequence[Override]) -> tuple[str, ...]:
+        """Where groups are searched."""
+        paths = [override for override in parsed if override.key_or_group == "hydra.searchpath"]
+        return tuple(str(override.input_line) for override in paths) or self.searched
+
+    def _base_of(self, parsed: Sequence[Override]) -> Base:
+        """What Hydra composes of the groups that these overrides choose, once for each choice."""
+        searched = self._searched(parsed)
+        groups = [str(one.input_line) for one in parsed if self.options(one.key_or_group, searched)]
+        return self._base((*searched, *groups))
+
+    def _values(self, parsed: Sequence[Override]) -> list[Override]:
+        """The overrides that put a value, and choose no group."""
+        searched = self._searched(parsed)
+        return [
+            one
+            for one in parsed
+            if not one.key_or_group.startswith("hydra.") and not self.options(one.key_or_group, searched)
+        ]
+
+    def _content(self, base: Base, parsed: Sequence[Override], number: int) -> dict[str, Any]:
+        """A point as plain values, resolved; all of its overrides must be known."""
+        if base.asks_hydra or any(_asks_hydra(str(override.value())) for override in parsed):
+            return self._whole([str(override.input_line) for override in parsed], number)
+        composed = pickle.loads(base.composed)
+        with refusing():
+            ConfigLoaderImpl._apply_overrides_to_config(self._values(parsed), composed)
+        return _container(composed)
+
+    def _base(self, groups: tuple[str, ...]) -> Base:
         """What a choice of groups composes to."""
         if groups not in self.bases:
             with refusing():
@@ -286,15 +323,17 @@ def refusing() -> Iterator[None]:
 
 def _container(composed: DictConfig) -> dict[str, Any]:
     with refusing():
-        content = {
+        return {
             str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node := composed[key]) else node
             for key in composed
             if key != "hydra"
         }
+
+
+def _require_values(content: dict[str, Any]) -> None:
     missing = sorted(str(key) for key, value in flatten(content) if value == MISSING)
     if missing:
         raise ConfigError([f"{key} is missing; give it a value, {key}=VALUE" for key in missing])
-    return content
 
 
 def _first_lines(error: Exception) -> str:

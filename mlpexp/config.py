@@ -17,6 +17,7 @@ from mlpexp.data_schema import Data
 from mlpexp.model_schema import Initialisation, Model
 from mlpexp.optimizer_schema import Optimizer
 from mlpexp.refusals import CREDENTIALS, ConfigError, describe, redact
+from mlpexp.search_schema import Search
 from mlpexp.section import Real, Section, Seed, Whole
 from mlpexp.training_schema import Measurements, Training
 
@@ -70,6 +71,7 @@ class Config(Section):
     measurements: Measurements
     tracking: Tracking = Tracking()
     executor: Executor = Executor()
+    search: Search | None = None
     seed: Seed = 0
     replicates: Whole = Field(1, ge=1, le=100_000)
     seeds: Seeds = Seeds()
@@ -184,6 +186,8 @@ class Config(Section):
         """All keys, as they may be stored and shown: without passwords, and without what is filled in."""
         content = self.model_dump() | {"model": self.model.shown()}
         content["tracking"]["uri"] = redact(self.tracking.uri) if self.tracking.uri else None
+        if self.search and self.search.storage:
+            content["search"]["storage"] = redact(self.search.storage)
         return content
 
     def flat(self) -> dict[str, object]:

@@ -4,9 +4,7 @@ Flow: run → **execution** → training → journal. Worker processes are start
 the bit needs, before torch is loaded in them; no torch is loaded here until a cohort trains.
 """
 
-import math
 import os
-import struct
 import threading
 import time
 import uuid
@@ -34,6 +32,8 @@ class Task:
     `bases` are folders of the runs that these go on from, all of them at the pause before `step`; None for a new run.
     `warnings` are what planning found odd about each run.
     A run whose lease has another content by the time it ends belongs to another process, and is not written.
+    Where `watched` names an evaluation, the cohort tells it after every epoch, and its lanes leave when asked to
+    (signals.py): such a run is kept as an interrupted one, to go on from.
     """
 
     configs: list[dict[str, Any]]
@@ -44,6 +44,7 @@ class Task:
     step: int = 0
     leases: list[str] = field(default_factory=list)
     warnings: list[list[str]] = field(default_factory=list)
+    watched: str | None = None
     number: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @property
@@ -170,12 +171,14 @@ def train_cohort(task: Task) -> list[str]:
 def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.checkpoints import capture, restore
     from mlpexp.journal import Journal
+    from mlpexp.lane_state import Pause
     from mlpexp.lanes import build
     from mlpexp.leases import holds
     from mlpexp.records import Ending, Piece
     from mlpexp.run_folder import read_state, write_runs
-    from mlpexp.salvage import settle, write_headers
+    from mlpexp.salvage import keep_interrupted, settle, write_headers
     from mlpexp.scoring import outputs_are_off
+    from mlpexp.signals import Progress, asked_to_leave, tell_evaluation
     from mlpexp.training import train
 
     started = time.time()
@@ -188,6 +191,7 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
         lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
     states, kept_at, trained = dict[int, Any](), time.monotonic(), Stopwatch()
+    pause, leaving, left = Pause(task.step, lanes), set[int](), dict[int, Any]()
     progress.add(task.step * len(configs))
 
     def record(ended: list[Ending], states: dict[int, Any]) -> None:
@@ -202,21 +206,32 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
             settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
 
-    for event in trained.timing(train(plan, lanes, task.step)):
+    for event in trained.timing(train(plan, lanes, task.step, leaving)):
         if isinstance(event, Piece):
             journal.append(event)
             progress.add(len(event.steps) * len(event.lanes))
+            if task.watched in event.evaluation:
+                epoch = pause.step // plan.updates_per_epoch
+                tell_evaluation(task.folder, epoch, event.lanes, event.evaluation[task.watched])
+        elif isinstance(event, Ending) and event.status == "pruned":
+            keep_interrupted(Path(task.outputs), journal, [event], headers, {event.lane: left[event.lane]})
         elif isinstance(event, Ending):
             endings.append(event)
-        elif event.step == plan.updates > 0:
-            states = capture(event.lanes)  # a longer run goes on from here
-            if plan.is_evaluation(event.step):  # the evaluation that finds the best weights is the longer run's, too
-                states = {lane: {k: v for k, v in state.items() if k != "best"} for lane, state in states.items()}
-        elif event.step > task.step and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
-            record(endings, {})  # lanes that ended are in no checkpoint
-            endings = []
-            journal.checkpoint(capture(event.lanes), event.step)
-            kept_at = time.monotonic()
+        else:
+            pause = event
+            if task.watched and task.step < pause.step < plan.updates:
+                leaving |= asked_to_leave(task.folder)
+                left = capture(pause.lanes) if leaving.intersection(pause.lanes.numbers) else {}
+            if pause.step == plan.updates > 0:
+                states = capture(pause.lanes)  # a longer run goes on from here
+                # on the schedule, the evaluation that finds the best weights is the longer run's, too
+                if plan.is_evaluation(pause.step):
+                    states = {lane: {k: v for k, v in state.items() if k != "best"} for lane, state in states.items()}
+            elif pause.step > task.step and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
+                record(endings, {})  # lanes that ended are in no checkpoint
+                endings = []
+                journal.checkpoint(capture(pause.lanes), pause.step)
+                kept_at = time.monotonic()
     finished = {ending.lane for ending in endings if ending.status == "finished"}
     record(endings, {lane: state for lane, state in states.items() if lane in finished})
     journal.discard()
@@ -295,30 +310,3 @@ class Stopwatch:
             if event is None:
                 return
             yield event
-
-
-class Progress:
-    """How many run-steps a cohort has done: eight bytes in its folder, that anyone may read."""
-
-    EVERY_SECONDS = 0.1
-
-    def __init__(self, folder: Path) -> None:
-        self.file, self.done, self.told_at = folder / "progress", 0, -math.inf
-
-    def add(self, run_steps: int) -> None:
-        """Count more; a reader sees the old or the new number."""
-        self.done += run_steps
-        now = time.monotonic()
-        if now - self.told_at >= self.EVERY_SECONDS:
-            self.told_at = now
-            with open(self.file, "wb") as stream:
-                stream.write(struct.pack("<q", self.done))
-
-    @staticmethod
-    def read(folder: Path) -> int:
-        """Run-steps done so far; 0 before the cohort has begun."""
-        try:
-            content = (folder / "progress").read_bytes()
-        except OSError:
-            return 0
-        return int(struct.unpack("<q", content)[0]) if len(content) == 8 else 0

@@ -88,12 +88,17 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG; the same figure gives the same bytes."""
+def png(figure: Figure, tight: bool = False) -> bytes:
+    """The figure as a PNG, `tight` around all that is drawn; the same figure gives the same bytes."""
     stream = BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(
-        stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs={"compress_level": 1}
+        stream,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        metadata={"Software": None},
+        pil_kwargs={"compress_level": 1},
+        bbox_inches="tight" if tight else None,
     )
     return stream.getvalue()
 
@@ -106,10 +111,17 @@ def pdf(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def save(figure: Figure, file: Path) -> None:
+def save(figure: Figure, file: Path, tight: bool = False) -> None:
     """Write a PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(png(figure))
+    file.write_bytes(png(figure, tight))
+
+
+def close(figure: Figure) -> None:
+    """Let go of a figure that another library drew through pyplot."""
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
 
 
 def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:

@@ -20,12 +20,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlpexp.composition import (
     CONFIG_NAME,
+    Composer,
     Point,
     compose_grid,
     compose_point,
     frozen,
     frozen_config,
     loader,
+    parse_all,
     refusing,
 )
 from mlpexp.config import Config, validate
@@ -61,18 +63,26 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
         return _show_only(words)
     from mlpexp.planning import accept, plan  # loads what reads and writes records: not for help
 
+    searches, params = False, list[str]()
     said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
     with loader(options.config_dir, options.config_path) as files:
         if not multirun:
             points = [_point(options, files)]
         else:
-            hydra_config = _hydra_config(options, files)
+            hydra_config, searches = _multirun(options, files)
             _require_cohorts(hydra_config, [*sorted(own - {"--plan"}), *(f"tune.{key}" for key in grid)])
             varied = [f"{key}={','.join(values)}" for key, values in grid.items()]
             params = [f"{key}={value}" for key, value in (hydra_config.sweeper.get("params") or {}).items()]
+            if searches and grid:
+                raise ConfigError(["tune.… and search=… both choose values; leave one"])
             asks_all = hydra_config.sweeper._target_ in GRIDS  # another sweeper decides as it goes what it asks
-            points = _grid(options, files, [*params, *varied]) if asks_all else []
-    runs = [run for config in accept(points) for run in config.runs()]
+            points = _grid(options, files, [*params, *varied]) if asks_all and not searches else []
+    if searches:
+        return _search([*words, *said], options, params, "--plan" in own)
+    configs = accept(points)
+    if configs and configs[0].search is not None:
+        raise ConfigError([f"search={configs[0].search.name} tries many points: mlpexp sweep search=… does"])
+    runs = [run for config in configs for run in config.runs()]
     if "--plan" in own:
         if not runs:
             raise ConfigError(["--plan needs all points beforehand, and this sweeper finds them as it goes"])
@@ -132,17 +142,37 @@ def _point(options: argparse.Namespace, files: ConfigLoader) -> Point:
     return compose_point(options.overrides, files, options.config_name or CONFIG_NAME)
 
 
+def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
+    """A search, checked first; with `plan` it is only told what it would do."""
+    from mlpexp.search import request as requests
+
+    overrides = [*params, *options.overrides]
+    with loader(options.config_dir, options.config_path) as files:
+        request = requests.Request.read(files, options.config_name or CONFIG_NAME, overrides)
+        if plan:
+            print("\n".join(request.plan_lines()))
+            return 0
+    with requests.frozen(request, overrides):
+        _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    return 0
+
+
 def _grid(options: argparse.Namespace, files: ConfigLoader, more: Sequence[str]) -> list[Point]:
     """Every point of a multirun."""
     return compose_grid([*options.overrides, *more], files, options.config_name or CONFIG_NAME)
 
 
-def _hydra_config(options: argparse.Namespace, files: ConfigLoader) -> DictConfig:
-    """Hydra's own part of a multirun's config: which sweeper and launcher, and what the sweeper adds to a grid."""
+def _multirun(options: argparse.Namespace, files: ConfigLoader) -> tuple[DictConfig, bool]:
+    """Hydra's own part of a multirun's config (which sweeper and launcher, what is added), and whether it searches."""
+    name = options.config_name or CONFIG_NAME
+    parsed = parse_all(options.overrides)  # of groups alone does it depend; unknown keys are refused later
+    paths = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
+    composer = Composer(files, name, paths)
+    groups = [one for one in parsed if one.is_hydra_override() or composer.is_group(one.key_or_group)]
     with refusing():
-        whole = files.load_configuration(options.config_name or CONFIG_NAME, options.overrides, RunMode.MULTIRUN)
+        whole = files.load_configuration(name, [str(one.input_line) for one in groups], RunMode.MULTIRUN)
     found: DictConfig = whole.hydra
-    return found
+    return found, whole.get("search") is not None
 
 
 def _require_cohorts(hydra_config: DictConfig, named: Sequence[str]) -> None:

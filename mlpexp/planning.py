@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -68,6 +69,18 @@ class Order:
         """The facts of a config's data."""
         return self.facts[data_key(config)]
 
+    def extend(self, more: "Order") -> None:
+        """Take in the runs of an order that was made later; what is open in it is open here."""
+        start = len(self.configs)
+        for name, i in more.position.items():
+            self.position.setdefault(name, start + i)
+        self.configs += more.configs
+        self.fingerprints += more.fingerprints
+        self.facts |= more.facts
+        self.to_train += [start + i for i in more.to_train]
+        self.bases |= {start + i: base for i, base in more.bases.items()}
+        self.elsewhere += more.elsewhere
+
     def look_for_base(self, i: int) -> None:
         """Find out whether run i can go on from a recorded one."""
         config = self.configs[i]
@@ -113,12 +126,15 @@ class Order:
         return [found[name] for name in self.fingerprints]
 
 
-def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
+def plan(
+    configs: Sequence[Config], rerun: bool = False, known: Mapping[str, DataFacts] = MappingProxyType({})
+) -> Order:
     """Check all runs against their data, name them, and find out which must be trained.
 
+    `known` are facts of data that were loaded before; those are not loaded again.
     Raises ConfigError with a line for each mistake of any run.
     """
-    facts = check_all(configs)
+    facts = check_all(configs, known)
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
     salvage(order.outputs)
@@ -129,22 +145,23 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
             continue
         first_of[name] = i
     for name, i in first_of.items():
-        known = find(order.outputs, name)
-        if known and not rerun and known.measurements.covers(order.configs[i].measurements):
-            if not agree(known.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
+        run = find(order.outputs, name)
+        if run and not rerun and run.measurements.covers(order.configs[i].measurements):
+            if not agree(run.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
                 order.elsewhere.append(name)
             continue
-        if known:
-            order.configs[i] = measuring(order.configs[i], known.measurements)
+        if run:
+            order.configs[i] = measuring(order.configs[i], run.measurements)
         order.to_train.append(i)
         if not rerun:
             order.look_for_base(i)
     return order
 
 
-def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
+def check_all(configs: Sequence[Config], known: Mapping[str, DataFacts] = MappingProxyType({})) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
-    facts, unloadable = load_facts(configs)
+    facts, unloadable = load_facts([config for config in configs if data_key(config) not in known])
+    facts |= {key: known[key] for config in configs if (key := data_key(config)) in known}
     mistakes = [line for lines in _mistakes_of_each(configs, facts, unloadable, len(configs)) for line in lines]
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))

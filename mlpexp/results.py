@@ -164,8 +164,13 @@ class Result:
     @property
     def next_step(self) -> int:
         """Updates after which its state was kept: a run that goes on from it begins with this step."""
-        last: int = self.facts["last_step"]  # of an interrupted run the last row before its checkpoint
-        return last + 1 if self.status == "interrupted" else last
+        last: int = self.facts["last_step"]  # of one that left, the last row before its checkpoint
+        return last + 1 if self.has_left else last
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it did not come to its end: it was interrupted, or a search gave it up."""
+        return self.status in ("interrupted", "pruned")
 
     @property
     def spent(self) -> dict[str, float]:

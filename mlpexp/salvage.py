@@ -6,7 +6,7 @@ Flow: outputs/cohorts/<id>/ of a dead owner → **salvage** → outputs/interrup
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def salvage(outputs: Path) -> int:
     with FileLock(outputs / ".salvage.lock"):
         for folder in sorted(cohorts.iterdir()):
             if folder.is_dir() and not folder.name.startswith(".") and not is_owned(folder):
-                saved += _salvage_cohort(folder, outputs / "interrupted")
+                saved += _salvage_cohort(folder, outputs)
                 shutil.rmtree(folder, ignore_errors=True)
         for place in (outputs / "runs", outputs / "interrupted"):
             _clear_half_written(place)
@@ -79,19 +79,19 @@ def _clear_half_written(place: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _salvage_cohort(folder: Path, target: Path) -> int:
+def _salvage_cohort(folder: Path, outputs: Path) -> int:
     """A folder for each lane of the last checkpoint: rows up to it, weights and state."""
     if not (folder / CHECKPOINT).exists():
         return 0
     try:
-        return _rescue(folder, target)
+        return _rescue(folder, outputs)
     except (JournalError, SafetensorError, FileNotFoundError, ValueError, KeyError):
         return 0  # damaged: the runs begin anew
     except OSError as error:  # a full disk, say: the checkpoint stays for the next attempt
         raise ConfigError([f"what was interrupted in {folder} cannot be saved: {error}"]) from None
 
 
-def _rescue(folder: Path, target: Path) -> int:
+def _rescue(folder: Path, outputs: Path) -> int:
     headers = json.loads((folder / HEADERS).read_text())["headers"]
     states: dict[int, dict[str, Array]] = {}
     with safe_open(folder / CHECKPOINT, framework="numpy") as content:
@@ -104,10 +104,20 @@ def _rescue(folder: Path, target: Path) -> int:
         Ending(lane, "interrupted", step - 1, int(state["best_step"][0]), state["parameters"], state["best"], {})
         for lane, state in states.items()
     ]
-    for header in headers:
-        header["normalisation"] = {}
-    write_runs(target, Journal(folder).pieces, endings, headers, states)
+    headers = [header | {"normalisation": {}} for header in headers]
+    keep_interrupted(outputs, Journal(folder), endings, headers, states)
     return len(endings)
+
+
+def keep_interrupted(
+    outputs: Path,
+    journal: Journal,
+    endings: Sequence[Ending],
+    headers: Sequence[Mapping[str, Any]],
+    states: Mapping[int, Mapping[str, Array]],
+) -> None:
+    """Keep lanes that did not come to their end, with their state at the pause after their last row, to go on from."""
+    write_runs(outputs / "interrupted", journal.pieces, endings, headers, states)
 
 
 def write_headers(folder: Path, headers: list[dict[str, Any]]) -> None:
@@ -160,14 +170,14 @@ def _has_its_best(result: Result, kept: list[str], config: Config, pace: Pace) -
     that this run found at its end are no part of the longer one, and those before must have been kept.
     """
     scheduled = is_evaluation(result.next_step, pace.updates_per_epoch, config.training.evaluate_every)
-    return result.status == "interrupted" or scheduled or result.facts["best_step"] < result.next_step or "best" in kept
+    return result.has_left or scheduled or result.facts["best_step"] < result.next_step or "best" in kept
 
 
 def _fits(result: Result, config: Config, data_digest: str, numerics: dict[str, str], pace: Pace) -> bool:
     step, updates = result.next_step, pace.updates(**config.training.budget())
     return (
         0 < step <= updates
-        and (step < updates or result.status == "interrupted")
+        and (step < updates or result.has_left)
         and result.facts["data"]["digest"] == data_digest
         and agree(result.facts["numerics"], numerics)
         and result.measurements == config.measurements

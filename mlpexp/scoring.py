@@ -105,3 +105,17 @@ def endings(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) 
             best=best[i].numpy(force=True).copy(),
             scores=own | gaps(own),
         )
+
+
+def pruned(lanes: Lanes, step: int) -> Iterator[Ending]:
+    """How lanes end that leave at a pause: with their last row and their weights, and without scores."""
+    for i, number in enumerate(lanes.numbers):
+        yield Ending(
+            lane=number,
+            status="pruned",
+            last_step=step - 1,
+            best_step=int(lanes.best_step[i]),
+            final=lanes.network.parameters[i].numpy(force=True).copy(),
+            best=lanes.best[i].numpy(force=True).copy(),
+            scores={},
+        )

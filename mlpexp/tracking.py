@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,6 +97,27 @@ class Store:
                 client.log_artifact(run.info.run_id, str(file))
             client.set_tag(run.info.run_id, "mlpexp.content", content)
             client.set_terminated(run.info.run_id)
+
+    def tag(self, results: Sequence[Result], tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Put tags, by fingerprint, on runs that are shown here."""
+        with _named_errors():
+            client = self._open()
+            for result in results:
+                shown = Shown.read(result)
+                if shown is not None and shown.place == self.place:
+                    new = [RunTag(key, value) for key, value in tags[result.fingerprint].items()]
+                    client.log_batch(shown.run_id, tags=new)
+
+    def keep_files(self, search: str, files: Sequence[Path]) -> None:
+        """A run that stands for a search and holds its report; one for each search, with the latest files."""
+        with _named_errors():
+            client = self._open()
+            found = client.search_runs([self.experiment], f"tags.`mlpexp.search` = '{search}'")
+            tags = {"mlpexp.search": search, "mlpexp.sweep": search, "mlflow.source.name": "mlpexp"}
+            run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"search {search}")
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file))
+            client.set_terminated(run.info.run_id, "FINISHED")
 
     def _open(self) -> MlflowClient:
         if self.client is None:

@@ -5,7 +5,7 @@ A lane that diverges, stops early or reaches its loss leaves at the end of an ep
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 import numpy as np
@@ -23,29 +23,38 @@ from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, stream
 from mlpexp.lane_state import Lanes, Pause, Plan
 from mlpexp.records import Ending, Piece
-from mlpexp.scoring import endings, evaluate, reached_loss, remember_best
+from mlpexp.scoring import endings, evaluate, pruned, reached_loss, remember_best
 
 
-def train(plan: Plan, lanes: Lanes, step: int = 0) -> Iterator[Piece | Ending | Pause]:
+def train(plan: Plan, lanes: Lanes, step: int = 0, leaving: Collection[int] = ()) -> Iterator[Piece | Ending | Pause]:
     """Train all lanes to their end; yields their records piece by piece, how each lane ended, and the pauses between.
 
-    `step` is that of the pause from which these lanes go on.
+    `step` is that of the pause from which these lanes go on. Lanes whose numbers are in `leaving` end as pruned at the
+    next pause; whoever follows may add to it.
 
     A piece is an epoch, or what of it is within the budget, or the one row that stands for the state after a lane's
     last update: it is measured on the batch that would have come next.
     """
     while True:
         yield Pause(step, lanes)
+        gone = [number in leaving for number in lanes.numbers]
+        if any(gone):
+            mask = torch.tensor(gone, device=lanes.best_step.device)
+            yield from pruned(lanes.select(mask.nonzero()[:, 0]), step)
+            if all(gone):
+                return
+            lanes = lanes.select((~mask).nonzero()[:, 0])
         evaluation: dict[str, Tensor] = {}
         over = torch.full_like(lanes.best_step, step >= plan.updates, dtype=torch.bool)
         if plan.is_evaluation(step) or step >= plan.updates:
             evaluation = evaluate(plan, lanes, ("train", "validation"))
             over |= remember_best(lanes, evaluation, step) | reached_loss(lanes, evaluation)
         if over.any():
-            leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
+            chosen = over.nonzero()[:, 0]
+            ending = lanes.select(chosen)
             last = {k: v.index_select(0, chosen) for k, v in evaluation.items()}
-            yield look(plan, leaving, step, last)
-            yield from endings(plan, leaving, step, last)
+            yield look(plan, ending, step, last)
+            yield from endings(plan, ending, step, last)
             staying = (~over).nonzero()[:, 0]
             if not len(staying):
                 return

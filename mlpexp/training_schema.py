@@ -29,7 +29,7 @@ class Training(Section):
     loss: Literal[
         "auto", "cross_entropy", "cross_entropy_mean", "mse", "mse_mean", "mae", "mae_mean", "huber", "huber_mean"
     ] = "auto"
-    huber_delta: Annotated[Real, Neutral(1.0), OnlyWith("loss", ("huber", "huber_mean"))] = Field(
+    huber_delta: Annotated[Real, Neutral(1.0), OnlyWith("loss", "huber", "huber_mean")] = Field(
         1.0, gt=0, description="error from which Huber's loss is a straight line"
     )
     label_smoothing: Annotated[Real, Neutral(0.0)] = Field(

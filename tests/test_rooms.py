@@ -53,8 +53,9 @@ def test_import_contracts_hold() -> None:
     [
         ("mlflow", ["tracking"]),
         ("matplotlib", ["figures", "paper"]),
-        ("optuna", []),
-        ("hydra", ["composition", "hydra_app", "sweep"]),
+        ("optuna", [f"search.{n}" for n in ("dimensions", "studies", "drive", "report", "request", "command")]),
+        ("plotly", []),
+        ("hydra", ["composition", "hydra_app", "search.command", "search.dimensions", "search.request", "sweep"]),
         ("loky", ["execution"]),
         ("sklearn", ["data.packaged", "data.splits"]),
     ],
