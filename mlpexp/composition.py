@@ -43,6 +43,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
     >>> compose(["model.depth=8", "optimizer=momentum"]).optimizer.momentum
     0.9
     """
+    overrides = [opened(word) for word in overrides]
     several = [override.input_line for override in parse_all(overrides) if override.is_sweep_override()]
     if several:
         hint = "names several values; train takes one point, `mlpexp sweep …` takes the grid"
@@ -58,7 +59,7 @@ def compose_grid(
 
     Raises ConfigError with a line for each refused point and mistake.
     """
-    parsed = parse_all(overrides)
+    parsed = parse_all([opened(word) for word in overrides])
     try:
         points = BasicSweeper.split_arguments(parsed, None)[0]
     except HydraException as error:
@@ -66,6 +67,11 @@ def compose_grid(
     with loader(config_dir) as files:
         composer = Composer(files, config_name)
         return list(zip(points, composer.configs(points), strict=True))
+
+
+def opened(word: str) -> str:
+    """`measurements.schedule.sharpness=100` as Hydra takes a new key of a mapping, with ++; the schema judges it."""
+    return f"++{word}" if word.startswith("measurements.schedule.") else word
 
 
 _FROZEN: dict[tuple[str, ...], Config] = {}

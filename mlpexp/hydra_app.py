@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader
+from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader, opened
 from mlpexp.config import Config, validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
@@ -39,7 +39,11 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
             raise ConfigError(["tune.… belongs to mlpexp sweep: it trains a grid within every point"])
     own = {flag for flag in words if sweep and flag in OWN_FLAGS}
     said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
-    words = [*(["--multirun"] if sweep else []), *(hide_credentials(word) for word in words if word not in own), *said]
+    words = [
+        *(["--multirun"] if sweep else []),
+        *(opened(hide_credentials(word)) for word in words if word not in own),
+        *said,
+    ]
     options = get_args_parser().parse_args(words)
     if any(getattr(options, flag) for flag in SHOWS_ONLY):
         if options.cfg is not None:

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.measurements import Probe
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import updates_per_epoch
+from mlpexp.measurement_catalogue import Atom, of_kind
+from mlpexp.measurement_schema import due_updates
 
 
 @dataclass
@@ -53,12 +56,21 @@ class Plan:
     loss: str
     output: str
     evaluate_every: int
-    quantities: tuple[str, ...]
-    every: int
+    schedules: dict[str, tuple[Atom, ...]]  # of each quantity that is measured
+    probe_examples: int
 
     def updates_per_epoch(self, examples: int) -> int:
         """Updates that an epoch of so many training examples has."""
         return updates_per_epoch(examples, self.batch_size, self.sampler)
+
+    def due(self, first_step: int, updates: int) -> dict[str, list[int]]:
+        """Quantity → updates of an epoch before which it is measured, counted from the epoch's `first_step`."""
+        return {name: due_updates(atoms, first_step, updates) for name, atoms in self.schedules.items()}
+
+    def scores_at(self, step: int, is_last: bool) -> list[str]:
+        """Names of the scores that an evaluation at this step tells beside loss and accuracy."""
+        due = self.due(step, 1)
+        return [name for name in of_kind("scores") if name in due and (is_last or due[name])]
 
 
 @dataclass
@@ -80,6 +92,7 @@ class Lanes:
     patience: list[int | None]
     tolerance: list[float]
     restore: list[str]
+    initial: Tensor  # [R, P + S], the rows of the network before training
     best: Tensor  # [R, P + S], the rows of the network with the lowest validation loss so far
     best_loss: Tensor  # [R]
     best_step: Tensor  # [R]
@@ -104,6 +117,14 @@ class Lanes:
             start = end
         parts = {name: part.select(lanes) for name, part in self.parts.items()}
         return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
+
+
+def probe_of(plan: Plan, lanes: Lanes) -> Probe:
+    """The first training examples, with each lane's targets."""
+    examples = lanes.parts["train"]
+    inputs = examples.features[: plan.probe_examples]
+    rows = torch.arange(len(inputs), device=inputs.device).expand(len(lanes.numbers), -1)
+    return Probe(inputs, examples.targets(rows), plan.loss, plan.output)
 
 
 @dataclass(frozen=True)

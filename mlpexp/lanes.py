@@ -25,6 +25,7 @@ from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
+from mlpexp.measurability import settled
 from mlpexp.shapes import layout_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -55,6 +56,7 @@ def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
 def plan_of(config: Config, parts: Parts) -> Plan:
     """What every lane of a cohort has in common."""
     training = config.training
+    measurements = settled(config, parts.dataset.task, len(parts.training))
     output, loss = output_and_loss(config, parts.dataset.task)
     return Plan(
         epochs=training.epochs,
@@ -63,8 +65,8 @@ def plan_of(config: Config, parts: Parts) -> Plan:
         loss=loss,
         output=output,
         evaluate_every=training.evaluate_every,
-        quantities=tuple(config.measurements.quantities),
-        every=config.measurements.every,
+        schedules={name: measurements.schedule_of(name) for name in measurements.names},
+        probe_examples=measurements.probe_examples,
     )
 
 
@@ -107,6 +109,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         patience=[config.training.patience for config in configs],
         tolerance=[config.training.tolerance for config in configs],
         restore=[config.training.restore for config in configs],
+        initial=network.rows.clone(),
         best=network.rows.clone(),
         best_loss=infinite,
         best_step=zero,

@@ -54,6 +54,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+SECTIONS = ("data", "model", "training", "seeds", "optimizer")
+"""What a message of a check across keys begins with; others get the key's name in front."""
+
+
 def describe(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
     """One line for each mistake that the schema found."""
     return list(dict.fromkeys(_line(dict(mistake), content) for mistake in error.errors()))
@@ -88,7 +92,7 @@ def _line(mistake: dict[str, Any], content: Mapping[str, Any]) -> str:
             return f"{key} must be one of {allowed}; got {value!r}{nearest(str(value), allowed.split(', '))}"
         case "value_error":
             text = str(context["error"])
-            return text if text.startswith(("data", "model", "training", "seeds", "optimizer")) else f"{key} {text}"
+            return text if text.startswith(SECTIONS) else f"{key} {text}"
         case "greater_than":
             return f"{key} must be above {context['gt']:g}, got {value}"
         case "greater_than_equal":

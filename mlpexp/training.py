@@ -13,12 +13,13 @@ from torch import Tensor
 
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.losses import LOSSES
-from mlpexp.kernel.measurements import Step, measure
+from mlpexp.kernel.measurements import Step
 from mlpexp.kernel.network import Trace, forward, remember_statistics
 from mlpexp.kernel.optimizers import column
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
 from mlpexp.lane_state import Examples, Lanes, Pause, Plan
+from mlpexp.recording import Recorder
 from mlpexp.records import Ending, Piece
 from mlpexp.scoring import endings, evaluate, remember_best
 
@@ -36,7 +37,7 @@ def train(plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0) -> Iterator[P
         evaluation: dict[str, Tensor] = {}
         over = torch.full_like(lanes.best_step, current == plan.epochs, dtype=torch.bool)
         if current % plan.evaluate_every == 0 or current == plan.epochs:
-            evaluation = evaluate(plan, lanes, ("train", "validation"))
+            evaluation = evaluate(plan, lanes, ("train", "validation"), plan.scores_at(step, current == plan.epochs))
             over |= remember_best(lanes, evaluation, step)
         if over.any():
             leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
@@ -62,7 +63,7 @@ def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluatio
     """One epoch of updates; nothing here waits for the device."""
     network, examples = lanes.network, lanes.parts["train"]
     batches = [epoch_batches(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
-    record = Recorder(plan, lanes, steps=len(batches[0]))
+    record = Recorder(plan, lanes, first_step, len(batches[0]))
     masks = Dropout(lanes, epoch)
     gradient = torch.empty_like(network.parameters)
     traces: dict[int, Trace] = {}
@@ -79,15 +80,13 @@ def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluatio
         losses = losses.sum(dim=1) / rows.shape[1]
         mark_diverged(lanes, losses, gradient, step)
         update = descend(plan, lanes, gradient, step)
-        if step % plan.every == 0:
-            record.layers(
-                i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
-            )
+        if record.due[i]:
+            record.measure(i, Step(network, trace, gradient, update, lanes.initial, record.probe))
         record.losses[i] = losses
         alive = lanes.diverged_at < 0
         network.parameters += torch.where(alive[:, None], update, 0.0)
         remember_statistics(network, trace, alive)
-    return record.piece(first_step, evaluation)
+    return record.piece(evaluation)
 
 
 def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, Tensor]) -> Piece:
@@ -96,7 +95,7 @@ def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, 
     rows = np.stack(
         [first_batch(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
     )
-    record = Recorder(plan, lanes, steps=1)
+    record = Recorder(plan, lanes, step, 1, all_due=True)
     trace, gradient = Trace(network, rows.shape[1]), torch.empty_like(network.parameters)
     inputs, targets = gather(plan, examples, torch.from_numpy(rows).to(gradient.device))
     z = forward(network, inputs, trace, Dropout(lanes, epoch).draw(rows.shape[1]))
@@ -104,8 +103,8 @@ def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, 
     backward(network, trace, delta, gradient)
     record.losses[0] = losses.sum(dim=1) / rows.shape[1]
     mark_diverged(lanes, record.losses[0], gradient, step)
-    record.layers(0, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, None)))
-    return record.piece(step, evaluation)
+    record.measure(0, Step(network, trace, gradient, None, lanes.initial, record.probe))
+    return record.piece(evaluation)
 
 
 def gather(plan: Plan, examples: Examples, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,31 +191,3 @@ class Dropout:
         drawn = zip(self.generators, self.shares, strict=True)
         of_lanes = [[dropout_mask(g, share, (rows, k), self.like.dtype) for k in self.units] for g, share in drawn]
         return [torch.stack(masks).to(self.like.device) for masks in zip(*of_lanes, strict=True)]
-
-
-class Recorder:
-    """Buffers for the steps of one piece, filled on the device and read once."""
-
-    def __init__(self, plan: Plan, lanes: Lanes, steps: int) -> None:
-        like, depth = lanes.network.parameters, lanes.network.layout.depth
-        self.numbers, self.every = lanes.numbers, plan.every
-        self.losses = like.new_empty(steps, len(self.numbers))
-        self.buffers = {name: like.new_full((steps, len(self.numbers), depth), torch.nan) for name in plan.quantities}
-        self.measured = np.zeros(steps, dtype=bool)
-
-    def layers(self, i: int, values: dict[str, Tensor]) -> None:
-        """Write [R, L] of each quantity into row i."""
-        self.measured[i] = True
-        for name, value in values.items():
-            self.buffers[name][i] = value
-
-    def piece(self, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
-        """The filled buffers as arrays."""
-        return Piece(
-            lanes=self.numbers,
-            steps=np.arange(first_step, first_step + len(self.losses)),
-            losses=self.losses.numpy(force=True),
-            measured=self.measured,
-            layers={name: buffer.numpy(force=True) for name, buffer in self.buffers.items()},
-            evaluation={name: value.numpy(force=True) for name, value in evaluation.items()},
-        )

@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mlpexp.kernel
 from mlpexp import config as schema
 from mlpexp import lanes as lanes_module
-from mlpexp import training
+from mlpexp import recording, training
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
@@ -40,8 +40,8 @@ from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
 from mlpexp.kernel.arithmetic import product, require_stable_products
+from mlpexp.kernel.measurements import units
 from mlpexp.model_schema import PARAMETERS
-from mlpexp.training_schema import QUANTITIES
 
 # --- what there is to configure ---
 
@@ -240,7 +240,12 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
-    common["measurements"] = {"quantities": list(QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
+    common["measurements"] = {
+        "quantities": "full",
+        "every": draw(st.sampled_from([1, 2])),
+        "schedule": draw(st.sampled_from([{}, {}, {"histograms": 1, "probes": 2, "spectra": "epoch"}])),
+        "probe_examples": draw(st.sampled_from([1, 7, 64])),
+    }
     kinds = []
     for i in range(draw(st.integers(1, 5))):
         own = {group: draw(sections(group, choice if i == 0 else None)) for group in SECTIONS}
@@ -339,7 +344,7 @@ def torch_sigmoid(z: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def torch_spread(step: measurements.Step) -> Tensor:
-    return measurements._by_units(step, "outputs", lambda x: x.std(dim=(2, 3), correction=0))
+    return units._by_units(step, "outputs", lambda x: x.std(dim=(2, 3), correction=0))
 
 
 def one_column_differs() -> bool:
@@ -470,7 +475,7 @@ ELEMENTWISE = {
     *("neg", "reciprocal", "exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "clamp", "where", "lerp", "addcmul"),
     *("addcdiv", "add", "sub", "mul", "div", "square", "abs", "sign", "isfinite", "isinf", "isnan", "masked_fill"),
 }
-REDUCTIONS = {"sum", "amax", "argmax", "vector_norm"}
+REDUCTIONS = {"sum", "amax", "amin", "argmax", "vector_norm"}
 PLACES = {
     *("arange", "cat", "empty", "empty_like", "eye", "expand", "fill", "flatten", "from_numpy", "full", "full_like"),
     *(
@@ -487,13 +492,14 @@ PLACES = {
     ),
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
+    *("sort", "scatter_add", "expand_as"),
 }
 CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
-ONLY_IN = {"bmm": "product"}
+ONLY_IN = {"bmm": "product", "svdvals": "singular_values", "eigvalsh": "largest_eigenvalue"}
 
 KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
-SOURCES = [*KERNEL, Path(str(training.__file__))]
+SOURCES = [*KERNEL, Path(str(training.__file__)), Path(str(recording.__file__))]
 
 
 def functions_of(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, ast.AST]]:

@@ -7,9 +7,9 @@ import pytest
 from runs_fixtures import composed, trained
 
 from mlpexp import load
+from mlpexp.measurement_schema import QUANTITIES
 from mlpexp.results import Result, find, recorded
 from mlpexp.runner import run
-from mlpexp.training_schema import QUANTITIES
 
 STEPS = 2 * 17 + 1
 

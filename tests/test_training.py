@@ -15,6 +15,7 @@ from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
+from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.records import Ending, Piece
 from mlpexp.training import train
 
@@ -180,10 +181,12 @@ def test_no_epochs_leave_one_measured_row_and_one_evaluation() -> None:
     assert isinstance(piece, Piece)
     assert isinstance(ending, Ending)
     assert piece.steps.tolist() == [0]
-    assert piece.measured.tolist() == [True]
+    assert {name: steps.tolist() for name, steps in piece.measured_at.items()} == {
+        name: [0] for name in PRESETS["basic"]
+    }
     assert sorted(piece.evaluation) == ["accuracy/train", "accuracy/validation", "loss/train", "loss/validation"]
-    assert all(np.isfinite(values).all() for name, values in piece.layers.items() if name != "update_ratio")
-    assert np.isnan(piece.layers["update_ratio"]).all()
+    assert all(np.isfinite(values).all() for name, values in piece.measured.items() if name != "update_ratio")
+    assert np.isnan(piece.measured["update_ratio"]).all()
     assert (ending.status, ending.last_step, ending.best_step) == ("finished", 0, 0)
     assert np.array_equal(ending.final, initial.numpy())
 
@@ -201,19 +204,18 @@ def test_steps_are_counted_once_each_and_one_more_row_is_looked_at(sampler: str,
 @pytest.mark.parametrize("every", [2, 3, 100])
 def test_a_schedule_leaves_steps_unmeasured_and_changes_no_bit(every: int) -> None:
     sparse, dense = alone(wine(f"measurements.every={every}")), alone(wine())
-    assert [step for step, is_measured in zip(sparse.steps, sparse.measured, strict=True) if is_measured] == sorted(
-        {step for step in sparse.steps if step % every == 0} | {sparse.ending.last_step}
-    )
+    due = sorted({step for step in sparse.steps if step % every == 0} | {sparse.ending.last_step})
+    assert sparse.measured_at == dict.fromkeys(PRESETS["basic"], due)
     assert sparse.losses == dense.losses
     assert sparse.ending.final.tobytes() == dense.ending.final.tobytes()
-    for name, rows in sparse.layers.items():
-        kept = dense.column(name)[np.array(sparse.measured)]
+    for name, rows in sparse.measured.items():
+        kept = dense.column(name)[due]
         assert reference.canonical(np.array(rows)) == reference.canonical(kept)
 
 
 def test_measuring_nothing_changes_no_bit() -> None:
-    nothing, everything = alone(wine("measurements=none")), alone(wine())
-    assert nothing.layers == {}
+    nothing, everything = alone(wine("measurements=none")), alone(wine("measurements=full"))
+    assert nothing.measured == {}
     assert nothing.losses == everything.losses
     assert nothing.ending.final.tobytes() == everything.ending.final.tobytes()
 

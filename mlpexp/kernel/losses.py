@@ -11,10 +11,14 @@ from mlpexp.kernel.activations.sigmoid import value as sigmoid
 
 @dataclass(frozen=True)
 class Output:
-    """The output function f. `value(z)` is f(z); `pull(g, f)` turns ∂ℓ/∂f into ∂ℓ/∂z."""
+    """The output function f. `value(z)` is f(z); `pull(g, f)` turns ∂ℓ/∂f into ∂ℓ/∂z.
+
+    `turn(g, f, df)` is how `pull(g, f)` changes where f changes by df and g does not.
+    """
 
     value: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor, Tensor], Tensor]
+    turn: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def softmax(z: Tensor) -> Tensor:
@@ -24,9 +28,13 @@ def softmax(z: Tensor) -> Tensor:
 
 
 OUTPUTS = {
-    "identity": Output(lambda z: z, lambda g, f: g),
-    "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f)),
-    "softmax": Output(softmax, lambda g, f: f * (g - (g * f).sum(dim=2, keepdim=True))),
+    "identity": Output(lambda z: z, lambda g, f: g, lambda g, f, df: torch.zeros_like(df)),
+    "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f), lambda g, f, df: g * (1 - 2 * f) * df),
+    "softmax": Output(
+        softmax,
+        lambda g, f: f * (g - (g * f).sum(dim=2, keepdim=True)),
+        lambda g, f, df: df * (g - (g * f).sum(dim=2, keepdim=True)) - f * (g * df).sum(dim=2, keepdim=True),
+    ),
 }
 
 
@@ -56,6 +64,28 @@ def mae(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
 
 LOSSES = {"cross_entropy": cross_entropy, "mse": mse, "mae": mae}
 """(z [R, B, k], targets [R, B, k], output's name) → losses of examples [R, B], δ [R, B, k]."""
+
+
+def cross_entropy_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
+    """How δ = f − y changes: as f does."""
+    return OUTPUTS[output].pull(change, OUTPUTS[output].value(z))
+
+
+def mse_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
+    """How δ changes with f and with 2(f − y)."""
+    f = OUTPUTS[output].value(z)
+    df = OUTPUTS[output].pull(change, f)  # the Jacobians of all our outputs are symmetric
+    return OUTPUTS[output].pull(2 * df, f) + OUTPUTS[output].turn(2 * (f - targets), f, df)
+
+
+def mae_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
+    """How δ changes with f; the sign stays, but where f meets the target."""
+    f = OUTPUTS[output].value(z)
+    return OUTPUTS[output].turn(torch.sign(f - targets), f, OUTPUTS[output].pull(change, f))
+
+
+CURVATURES = {"cross_entropy": cross_entropy_curvature, "mse": mse_curvature, "mae": mae_curvature}
+"""(z, targets, output's name, change of z), each [R, B, k] → change of δ [R, B, k], to first order."""
 
 
 def correct(z: Tensor, labels: Tensor, output: str) -> Tensor:
