@@ -39,11 +39,8 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
             raise ConfigError(["tune.… belongs to mlpexp sweep: it trains a grid within every point"])
     own = {flag for flag in words if sweep and flag in OWN_FLAGS}
     said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
-    words = [
-        *(["--multirun"] if sweep else []),
-        *(opened(hide_credentials(word)) for word in words if word not in own),
-        *said,
-    ]
+    words = [opened(hide_credentials(word)) for word in words if word not in own]
+    words = [*(["--multirun"] if sweep else []), *words, *said]
     options = get_args_parser().parse_args(words)
     if any(getattr(options, flag) for flag in SHOWS_ONLY):
         if options.cfg is not None:

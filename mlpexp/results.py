@@ -103,7 +103,7 @@ class Record:
         self._columns(self.columns)
         return self
 
-    def measured(self, quantity: str) -> tuple[Array, Array]:
+    def measured(self, quantity: str) -> tuple[NDArray[Any], Array]:
         """Steps [t] at which a quantity was measured, and its values there, [t, L], [t], [t, L, bins] or [t, K]."""
         if quantity in self.distributions:
             found = self.distributions[quantity]
@@ -126,7 +126,7 @@ class Record:
     def table(self) -> "pd.DataFrame":
         """Tidy: a row for each step, name and layer (0 for what belongs to the run), without what was not recorded.
 
-        Histograms and spectra are tidy in their own file already: `pandas.read_parquet(folder / "distributions.parquet")`.
+        Histograms and spectra are tidy in a file of their own: `pandas.read_parquet(folder / "distributions.parquet")`.
         """
         import pandas as pd
 

@@ -367,8 +367,8 @@ def tail_differs(function: Callable[[Tensor], Tensor]) -> bool:
 def spread_differs() -> bool:
     """Whether a variance has other bits at R = 1."""
     generator = torch.Generator().manual_seed(0)
-    for layers, rows, units in itertools.product((1, 2, 4), (2, 5, 33, 64), (1, 2, 7, 16, 33)):
-        x = torch.randn(layers, 17, rows, units, generator=generator, dtype=torch.float64)
+    for layers, rows, width in itertools.product((1, 2, 4), (2, 5, 33, 64), (1, 2, 7, 16, 33)):
+        x = torch.randn(layers, 17, rows, width, generator=generator, dtype=torch.float64)
         together = x.std(dim=(2, 3), correction=0)
         if any(
             not torch.equal(x[:, i : i + 1].clone().std(dim=(2, 3), correction=0)[:, 0], together[:, i]) for i in (0, 9)

@@ -233,7 +233,7 @@ def test_a_short_run_is_the_beginning_of_a_longer_one(sampler: str, more: str) -
     rows = len(short.steps)
     assert short.steps == long.steps[:rows]
     assert short.losses == long.losses[:rows]
-    for name, values in short.layers.items():
+    for name, values in short.measured.items():
         last = rows - 1 if name == "update_ratio" else rows  # after its last update nothing is updated
         assert np.array(values[:last]).tobytes() == long.column(name)[:last].tobytes()
     for step, values_of in short.evaluations.items():

@@ -1,12 +1,13 @@
 """Activation functions σ and their derivatives, elementwise, in forms that keep bits and relative precision.
 
 One file an activation, found by its name: `value(z, out)` writes σ(z) into `out`, `derivative(z, x, out)` writes σ′(z)
-and `second_derivative(z, x, out)` σ″(z), given x = σ(z) before dropout. None changes z or x. All may take the same parameters by keyword, with defaults; each
-is also a key of the schema (mlpexp/model_schema.py). Only the operations of kernel/arithmetic.py, rule (c), are used.
+and `second_derivative(z, x, out)` σ″(z), given x = σ(z) before dropout. None changes z or x. All may take the same
+parameters by keyword, with defaults; each is also a key of the schema (mlpexp/model_schema.py). Only the operations of
+kernel/arithmetic.py, rule (c), are used.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -30,8 +31,8 @@ def activation(name: str, **parameters: float) -> Activation:
     plain = ACTIVATIONS[name]
     if not parameters:
         return plain
-    functions = {key: getattr(plain, key) for key in ("value", "derivative", "second_derivative")}
-    return replace(plain, **{key: partial(function, **parameters) for key, function in functions.items()})
+    functions: Any = (plain.value, plain.derivative, plain.second_derivative)
+    return Activation(name, *(partial(function, **parameters) for function in functions))
 
 
 def _found(name: str) -> Activation:

@@ -1,4 +1,4 @@
-"""Hessian-vector products of the mean loss, written out: the R-operator on forward and backward pass (Pearlmutter 1994).
+"""Hessian-vector products of the mean loss, written out: the R-operator on both passes (Pearlmutter 1994).
 
 R{·} is the derivative along a direction V of the parameters. Without batch norm and dropout.
 """

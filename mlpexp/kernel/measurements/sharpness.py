@@ -31,7 +31,7 @@ def lanczos(multiply: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(like.shape[1], generator=generator, dtype=like.dtype).to(like.device)
     vector = (start / vector_norm(start, dim=0)).expand_as(like)
-    previous, beta = torch.zeros_like(like), like.new_zeros(len(like), 1)
+    previous, beta, first = torch.zeros_like(like), like.new_zeros(len(like), 1), like.new_zeros(len(like), 1)
     steps = min(ITERATIONS, like.shape[1])
     tridiagonal = like.new_zeros(len(like), steps, steps)
     for j in range(steps):
