@@ -492,7 +492,7 @@ PLACES = {
     ),
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
-    *("sort", "scatter_add", "expand_as"),
+    *("sort", "scatter_add", "expand_as", "eq", "gt"),
 }
 CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS

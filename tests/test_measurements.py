@@ -216,7 +216,7 @@ def test_every_quantity_equals_its_twin(widths: tuple[int, ...], name: str, bias
     agree(step, inputs, targets, ("mse", "identity"), hidden)
 
 
-@pytest.mark.parametrize("names", ["tanh relu sigmoid gelu", "relu softsign softsign tanh"])
+@pytest.mark.parametrize("names", ["tanh relu sigmoid silu", "relu softsign softsign tanh"])
 def test_layers_of_several_kinds_with_skips_and_dropout(names: str) -> None:
     step, inputs, targets = step_of(Layout((4, 6, 6, 6, 5, 3), skip=True), names.split(), masks=True)
     agree(step, inputs, targets, ("mse", "identity"), set())
@@ -447,6 +447,7 @@ def test_a_large_mean_does_not_drown_the_spread() -> None:
     spread = measure(["activation_std"], step)["activation_std"].clone()
     for outputs in step.trace.outputs:
         outputs += 1000.0
+    step = replace(step)  # without what was kept
     assert float((measure(["activation_std"], step)["activation_std"] / spread - 1).abs().max()) < 1e-3
 
 

@@ -127,15 +127,11 @@ class Layout:
         start = layer.start + layer.weights + place * layer.outputs
         return rows[:, start : start + layer.outputs]
 
-    def layer_block(self, rows: Tensor, block: range) -> Tensor:
-        """All parameters of a block's layers, a view [R, layers, size] into rows [R, P …]."""
-        layer = self.layers[block.start]
-        flat = rows[:, layer.start : layer.start + len(block) * layer.size]
-        return flat.view(len(rows), len(block), layer.size)
-
     def weight_block(self, rows: Tensor, block: range) -> Tensor:
         """The weights of a block's layers, a view [R, layers, k_in·k_out] into rows [R, P …]."""
-        return self.layer_block(rows, block)[:, :, : self.layers[block.start].weights]
+        layer = self.layers[block.start]
+        flat = rows[:, layer.start : layer.start + len(block) * layer.size]
+        return flat.view(len(rows), len(block), layer.size)[:, :, : layer.weights]
 
     def named(self) -> Iterator[tuple[str, int, tuple[int, ...]]]:
         """Name, start and shape of each tensor in a row [P + S], in its order.

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from mlpexp.kernel.measurements.step import Step, weight_norms
+from mlpexp.kernel.measurements.step import Step, share_of_zeros
 
 
 def gradient_norm(step: Step) -> Tensor:
     """Frobenius norm of each layer's weight gradient (batch mean), [R, L]; biases are not included."""
-    return weight_norms(step.layout, step.gradient)
+    return step.gradient_norms
 
 
 def gradient_max(step: Step) -> Tensor:
@@ -29,7 +29,7 @@ def gradient_zeros(step: Step) -> Tensor:
     """Share of exact zeros in each layer's weight gradient, [R, L]."""
     layout = step.layout
     blocks = [layout.weight_block(step.gradient, block) for block in layout.weight_blocks]
-    return torch.cat([(block == 0).sum(dim=2) / block.shape[2] for block in blocks], dim=1)
+    return torch.cat([share_of_zeros(block[:, :, None]) for block in blocks], dim=1)
 
 
 def delta_norm(step: Step) -> Tensor:

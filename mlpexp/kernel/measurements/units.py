@@ -4,13 +4,13 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from mlpexp.kernel.measurements.step import Step
+from mlpexp.kernel.measurements.step import Step, share_of_zeros
 from mlpexp.kernel.network import Network, Trace
 
 SATURATED_SLOPE = 0.05
@@ -26,23 +26,23 @@ SATURATED_BEYOND = {
 
 def activation_mean(step: Step) -> Tensor:
     """Mean of each layer's outputs over examples and units, [R, L]; of the last layer, of z_L."""
-    return _by_units(step, "outputs", _mean)
+    return step.output_means
 
 
 def activation_std(step: Step) -> Tensor:
     """Standard deviation of each layer's outputs over examples and units, [R, L]; centred before it is squared."""
 
-    def spread(x: Tensor) -> Tensor:
-        centred = x - _mean(x)[:, :, None, None].to(x.dtype)
-        root: Tensor = vector_norm(centred, dim=(2, 3), dtype=torch.float64)
-        return root / math.sqrt(x.shape[2] * x.shape[3])
-
-    return _by_units(step, "outputs", spread)
+    means, spreads = step.output_means.T.to(step.gradient.dtype), []
+    for layers, x in zip(step.layout.unit_blocks, step.trace.blocks["outputs"], strict=True):
+        centred = x - means[layers.start : layers.stop, :, None, None]
+        root = vector_norm(centred, dim=(2, 3), dtype=torch.float64)
+        spreads.append(root / math.sqrt(x.shape[2] * x.shape[3]))
+    return torch.cat(spreads).T
 
 
 def activation_zeros(step: Step) -> Tensor:
     """Share of exact zeros among each layer's outputs, [R, L]: its sparsity."""
-    return _by_units(step, "outputs", lambda x: (x == 0).sum(dim=(2, 3)) / (x.shape[2] * x.shape[3]))
+    return _by_units(step, "outputs", share_of_zeros)
 
 
 def preactivation_square(step: Step) -> Tensor:
@@ -57,16 +57,29 @@ def preactivation_square(step: Step) -> Tensor:
 
 def saturation(step: Step) -> Tensor:
     """Share of (example, unit) pairs with |σ′| < 0.05·max σ′, [R, L]; NaN but for sigmoid, tanh and softsign."""
-    undefined = torch.full_like(step.trace.z[0][:, 0, 0], torch.nan)
     shares = []
-    for activation, x in zip(step.network.activations, step.trace.activated, strict=True):
-        if activation.name not in SATURATED_BEYOND:
-            shares.append(undefined)
+    for name, x in _activated(step):
+        if name not in SATURATED_BEYOND:
+            shares.append(x.new_full(x.shape[:2], torch.nan))
             continue
-        centre, distance = SATURATED_BEYOND[activation.name]
+        centre, distance = SATURATED_BEYOND[name]
         size = (x - centre).abs_() if centre else x.abs()
-        shares.append((size > distance).sum(dim=(1, 2)) / (x.shape[1] * x.shape[2]))
-    return torch.stack([*shares, undefined], dim=1)
+        shares.append(torch.gt(size, distance, out=size).sum(dim=(2, 3)) / (x.shape[2] * x.shape[3]))
+    last = step.trace.outputs[-1]
+    return torch.cat([*shares, last.new_full((1, len(last)), torch.nan)]).T
+
+
+def _activated(step: Step) -> Iterator[tuple[str, Tensor]]:
+    """Name of σ and σ(z) [layers, R, B, k] of hidden layers, neighbours that are alike together."""
+    layout, network = step.layout, step.network
+    in_blocks = not layout.skip and not (layout.batch_norm and layout.batch_norm.placement == "after")
+    for layers, block in zip(layout.unit_blocks, step.trace.blocks["outputs"], strict=True):
+        hidden = range(layers.start, min(layers.stop, layout.depth - 1))
+        names = [network.activations[l].name for l in hidden]
+        if in_blocks and len(set(names)) == 1:
+            yield names[0], block[: len(hidden)]
+        else:
+            yield from ((network.activations[l].name, step.trace.activated[l][None]) for l in hidden)
 
 
 def dead_units(step: Step) -> Tensor:
@@ -96,10 +109,6 @@ def _dead(network: Network, trace: Trace) -> list[Tensor]:
 def _share_of_units(layers: list[Tensor]) -> Tensor:
     shares = [units.sum(dim=1) / units.shape[1] for units in layers]
     return torch.stack([*shares, torch.full_like(shares[0], torch.nan)], dim=1)
-
-
-def _mean(x: Tensor) -> Tensor:
-    return x.sum(dim=(2, 3), dtype=torch.float64) / (x.shape[2] * x.shape[3])
 
 
 def _by_units(step: Step, name: str, reduce: Callable[[Tensor], Tensor]) -> Tensor:
