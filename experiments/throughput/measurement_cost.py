@@ -5,9 +5,9 @@
 
 8 hidden layers, batches of 64 of digits (64 inputs, 10 classes), Adam, lanes side by side in one thread. Each round
 times every variant once, beside the bare step of the same round; told is the median over rounds of the ratios of
-processor time. A quantity is measured at every step here, whatever its default schedule (probes and spectra once an epoch): its
-factor minus one is what a measurement costs, in steps. Writes measurement_cost.csv beside this file. With the extra `bench`, BackPACK's per-example
-gradient norms are timed the same way, over a bare step of plain torch.
+processor time. A quantity is measured at every step here, whatever its default schedule (probes and spectra once an
+epoch): its factor minus one is what a measurement costs, in steps. Writes measurement_cost.csv beside this file. With
+the extra `bench`, BackPACK's per-example gradient norms are timed the same way, over a bare step of plain torch.
 """
 
 import argparse

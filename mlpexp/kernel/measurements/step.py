@@ -109,47 +109,6 @@ class Step:
         return squares
 
 
-def weight_norms(self) -> Tensor:
-        """‖W_l‖, [R, L], in double precision."""
-        return weight_norms(self.layout, self.network.parameters)
-
-    @cached_property
-    def output_means(self) -> Tensor:
-        """Mean of each layer's outputs over examples and units, [R, L], in double precision."""
-        blocks = self.trace.blocks["outputs"]
-        means = [x.sum(dim=(2, 3), dtype=torch.float64) / (x.shape[2] * x.shape[3]) for x in blocks]
-        return torch.cat(means).T
-
-    @cached_property
-    def second_moments(self) -> Tensor:
-        """Mean over the batch of the squared norm of each example's own gradient of W_l and b_l, [R, L].
-
-        One example's gradient of W_l is the outer product of x_l and δ_l, so its squared norm is the product of
-        theirs; that of b_l is δ_l. The [R, B, k_l, k_{l+1}] tensor is never built (Goodfellow 2015, arXiv 1510.01799).
-        """
-        deltas = torch.cat([vector_norm(block, dim=3, dtype=torch.float64) for block in self.trace.blocks["deltas"]])
-        inputs = self._input_norms().square_()
-        if self.layout.bias:
-            inputs += 1
-        return inputs.mul_(deltas.square_()).sum(dim=2).div_(self.trace.rows).T
-
-    def _input_norms(self) -> Tensor:
-        """‖x_{l,i}‖ of what enters each layer, [L, R, B]; dropout's masks are in it."""
-        trace = self.trace
-        first = vector_norm(trace.inputs[0], dim=2, dtype=torch.float64)[None]
-        if trace.masks:
-            return torch.cat([first, *(vector_norm(x, dim=2, dtype=torch.float64)[None] for x in trace.inputs[1:])])
-        hidden = [vector_norm(block, dim=3, dtype=torch.float64) for block in trace.blocks["outputs"]]
-        return torch.cat([first, *hidden])[:-1]
-
-    @cached_property
-    def gradient_squares(self) -> Tensor:
-        """‖ḡ_l‖² of the batch's mean gradient of W_l and b_l, [R, L]."""
-        layout = self.layout
-        blocks = [layout.layer_block(self.gradient, block) for block in layout.weight_blocks]
-        return torch.cat([vector_norm(block, dim=2, dtype=torch.float64) for block in blocks], dim=1).square_()
-
-
 def weight_norms(layout: Layout, rows: Tensor) -> Tensor:
     """Frobenius norm of each layer's weights in rows [R, P …], [R, L]; squares are summed in double precision."""
     blocks = [layout.weight_block(rows, block) for block in layout.weight_blocks]
@@ -157,6 +116,6 @@ def weight_norms(layout: Layout, rows: Tensor) -> Tensor:
 
 
 def share_of_zeros(x: Tensor) -> Tensor:
-    """Share of exact zeros over the last two dimensions, [a, b]; counted as numbers: booleans take six times as long."""
+    """Share of exact zeros over the last two dimensions, [a, b]; counted as numbers: booleans are slow."""
     zeros = torch.eq(x, 0, out=torch.empty_like(x))
     return zeros.sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
