@@ -7,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mlpexp.kernel.measurements import DOUBLE, QUANTITIES, Probe, Step, measure
 from mlpexp.lane_state import Lanes, Plan, probe_of
-from mlpexp.records import Array, Piece
+from mlpexp.records import Piece
 
 
 class Recorder:
-    """Buffers for the steps of one piece: losses [T, R], and of each quantity a row for every step it is due at.
+    """Losses [T, R] of the steps of one piece, and what is measured meanwhile.
 
     `due` has an entry a step: the quantities that are measured there. With `all_due` each is, whatever its schedule.
     """
@@ -22,14 +23,12 @@ class Recorder:
     def __init__(self, plan: Plan, lanes: Lanes, first_step: int, steps: int, all_due: bool = False) -> None:
         self.plan, self.lanes, self.first_step = plan, lanes, first_step
         self.losses = lanes.network.parameters.new_empty(steps, len(lanes.numbers))
-        due_at = {name: range(steps) if all_due else due for name, due in plan.due(first_step, steps).items()}
         self.due: list[list[str]] = [[] for _ in range(steps)]
-        self.rows: dict[str, dict[int, int]] = {}
-        for name in (name for name, due in due_at.items() if due and name in QUANTITIES):
-            self.rows[name] = {i: row for row, i in enumerate(due_at[name])}
-            for i in due_at[name]:
-                self.due[i].append(name)
-        self.buffers: dict[str, torch.Tensor] = {}
+        for name, due in plan.due(first_step, steps).items():
+            for i in range(steps) if all_due else due:
+                if name in QUANTITIES:
+                    self.due[i].append(name)
+        self.values: dict[str, list[Tensor]] = {}
 
     @cached_property
     def probe(self) -> Probe:
@@ -39,19 +38,19 @@ class Recorder:
     def measure(self, i: int, step: Step) -> None:
         """Measure what is due at the piece's step i."""
         for name, values in measure(self.due[i], step).items():
-            if name not in self.buffers:
-                dtype = torch.float64 if name in DOUBLE else self.losses.dtype
-                self.buffers[name] = values.new_empty(len(self.rows[name]), *values.shape, dtype=dtype)
-            self.buffers[name][self.rows[name][i]] = values
+            self.values.setdefault(name, []).append(values)
 
-    def piece(self, evaluation: dict[str, torch.Tensor]) -> Piece:
-        """The filled buffers as arrays."""
-        arrays: dict[str, Array] = {name: buffer.numpy(force=True) for name, buffer in self.buffers.items()}
+    def piece(self, evaluation: dict[str, Tensor]) -> Piece:
+        """All of it as arrays."""
+        steps = np.arange(self.first_step, self.first_step + len(self.losses))
+        dtypes = {name: torch.float64 if name in DOUBLE else self.losses.dtype for name in self.values}
         return Piece(
             lanes=self.lanes.numbers,
-            steps=np.arange(self.first_step, self.first_step + len(self.losses)),
+            steps=steps,
             losses=self.losses.numpy(force=True),
-            measured=arrays,
-            measured_at={name: self.first_step + np.array(list(self.rows[name]), dtype=np.int64) for name in arrays},
+            measured={
+                name: torch.stack(values).to(dtypes[name]).numpy(force=True) for name, values in self.values.items()
+            },
+            measured_at={name: steps[[name in due for due in self.due]] for name in self.values},
             evaluation={name: value.numpy(force=True) for name, value in evaluation.items()},
         )

@@ -16,6 +16,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,7 +33,7 @@ from mlpexp.measurement_catalogue import CATALOGUE, PRESETS, of_kind
 from mlpexp.training import train_epoch
 
 HERE = Path(__file__).parent
-LANES = {16: 16, 64: 8, 256: 2}
+LANES = {16: 64, 64: 16, 256: 4}
 """Width → lanes side by side."""
 BATCH, LAYERS = 64, 8
 UPDATES = 17
@@ -58,7 +60,7 @@ def variants(activation: str) -> dict[str, tuple[str, ...]]:
     }
     presets = {f"preset {name}": (f"measurements={name}",) for name in PRESETS if name != "none"}
     every = {"scalars of full": (f"measurements.quantities=[{scalars}]",)}
-    return {"bare": ("measurements=none",)} | presets | every | alone
+    return {"bare": ("measurements=none",), **presets, **every, **alone}
 
 
 def is_once(name: str) -> bool:
@@ -85,36 +87,36 @@ def epoch_of(width: int, activation: str, overrides: tuple[str, ...], lanes: int
 
 
 def backpack(width: int, activation: str) -> dict[str, Callable[[], None]]:
-    """A bare step of plain torch, and one with BackPACK's BatchL2Grad; nothing where it is not installed."""
+    """Bare steps of plain torch, and steps with BackPACK's BatchL2Grad; nothing where it is not installed."""
     try:
         from backpack import backpack as within
         from backpack import extend, extensions
     except ImportError:
         return {}
-    found = {}
-    for name, by_example in (("torch, bare", False), ("torch, BackPACK BatchL2Grad", True)):
-        units = [64, *[width] * LAYERS]
-        kind = nn.Tanh if activation == "tanh" else nn.ReLU
+    units, kind = [64, *[width] * LAYERS], nn.Tanh if activation == "tanh" else nn.ReLU
+
+    def network() -> nn.Sequential:
         layers = [layer for a, b in pairwise(units) for layer in (nn.Linear(a, b), kind())]
-        net, loss = nn.Sequential(*layers, nn.Linear(width, 10)), nn.CrossEntropyLoss()
-        net, loss = (extend(net), extend(loss)) if by_example else (net, loss)
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-5)
-        x, y = torch.randn(BATCH, 64), torch.randint(10, (BATCH,))
+        return nn.Sequential(*layers, nn.Linear(width, 10))
 
-        def run(net: nn.Module = net, loss: nn.Module = loss, optimizer: torch.optim.Adam = optimizer,
-                by_example: bool = by_example, x: torch.Tensor = x, y: torch.Tensor = y) -> None:  # fmt: skip
-            for _ in range(UPDATES):
-                optimizer.zero_grad()
-                value = loss(net(x), y)
-                if by_example:
-                    with within(extensions.BatchL2Grad()):
-                        value.backward()
-                else:
-                    value.backward()
-                optimizer.step()
+    return {
+        "torch, bare": partial(torch_steps, network(), nn.CrossEntropyLoss(), nullcontext),
+        "torch, BackPACK BatchL2Grad": partial(
+            torch_steps, extend(network()), extend(nn.CrossEntropyLoss()), lambda: within(extensions.BatchL2Grad())
+        ),
+    }
 
-        found[name] = run
-    return found
+
+def torch_steps(net: nn.Module, loss: nn.Module, around: Callable[[], AbstractContextManager[object]]) -> None:
+    """As many steps as an epoch has, on one made-up batch; `around` is entered for each backward pass."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-5)
+    x, y = torch.randn(BATCH, 64), torch.randint(10, (BATCH,))
+    for _ in range(UPDATES):
+        optimizer.zero_grad()
+        value = loss(net(x), y)
+        with around():
+            value.backward()
+        optimizer.step()
 
 
 def ratios(timed: dict[str, Callable[[], None]], bare: str, rounds: int) -> Iterator[tuple[str, float, float]]:
