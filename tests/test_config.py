@@ -49,8 +49,8 @@ def refusal(**changes: object) -> list[str]:
         ("outputs", 3, "outputs must be text, got 3"),
         (
             "measurements__quantities",
-            "delta_norm",
-            "measurements.quantities must be a list, as [a,b], got 'delta_norm'",
+            3,
+            "measurements.quantities must be text, got 3",
         ),
         ("model", 3, "model must be a group of keys, got 3"),
         ("data__split__test", 1.5, "data.split.test must be a share between 0 and 1, or official; got 1.5"),
