@@ -20,7 +20,7 @@ def undefined(name: str, config: Config, task: str, examples: int) -> str | None
     if name == "saturation" and not set(model.activation_names() if model.depth > 1 else ()) & set(SATURATING):
         return f"it is of {', '.join(SATURATING)}, and no hidden layer has one of them"
     if name == "signal_norm" and not model.skip:
-        return "it is of networks with model.skip=true; without them delta_norm tells the same"
+        return "it is of networks with model.skip=true; in others δ is what is passed on (delta_norm)"
     if name in OF_EXAMPLES and model.batch_norm is not None:
         return f"with model.batch_norm={model.batch_norm} no example of a batch has a gradient of its own"
     if name in OF_EXAMPLES[1:] and (examples if training.sampler == "full" else training.batch_size) == 1:

@@ -5,6 +5,7 @@ Flow: section, measurement_catalogue → **measurement_schema** → config. It i
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -139,7 +140,8 @@ def _merged(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
     return tuple(a for a in few if not any(_holds(b, a) and a != b for b in few))
 
 
-def due_updates(atoms: Iterable[Atom], first_step: int, updates: int) -> list[int]:
+@lru_cache(maxsize=1024)  # a sweep asks the same of a thousand runs
+def due_updates(atoms: tuple[Atom, ...], first_step: int, updates: int) -> list[int]:
     """Updates of an epoch, counted from its `first_step`, before which a quantity of this schedule is measured.
 
     All begin at step 0, and the state after the last update is always measured. `log`: steps 1, 2, 3, 4, 6, 7, 10, 13,

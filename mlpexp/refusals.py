@@ -92,7 +92,9 @@ def _line(mistake: dict[str, Any], content: Mapping[str, Any]) -> str:
             return f"{key} must be one of {allowed}; got {value!r}{nearest(str(value), allowed.split(', '))}"
         case "value_error":
             text = str(context["error"])
-            return text if text.startswith(SECTIONS) else f"{key.rstrip('.0123456789')} {text}"
+            if text.startswith("may "):  # of a list as a whole, not of one place in it
+                key = key.rstrip(".0123456789")
+            return text if text.startswith(SECTIONS) else f"{key} {text}"
         case "greater_than":
             return f"{key} must be above {context['gt']:g}, got {value}"
         case "greater_than_equal":
