@@ -138,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--activations", nargs="+", default=["tanh", "relu"])
+    parser.add_argument("--only", nargs="+", help="variants by the beginning of their names: preset scalars gradient …")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     prepare_process()
@@ -145,8 +146,11 @@ def main() -> None:
     for width in options.widths:
         for activation in options.activations:
             lanes = LANES.get(width, 4)
+            begin = ("bare", *(options.only or [""]))
             timed = {
-                name: epoch_of(width, activation, overrides, lanes) for name, overrides in variants(activation).items()
+                name: epoch_of(width, activation, overrides, lanes)
+                for name, overrides in variants(activation).items()
+                if name.startswith(begin)
             }
             found = list(ratios(timed, "bare", options.rounds))
             peers = backpack(width, activation)
