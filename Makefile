@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,data]'
 	@touch $@
 
-demo: setup ## train 15 networks of 16 layers and see which of them pass the gradient on
-	@$(BIN)/python experiments/first_look/demo.py
+demo: setup ## the study of vanishing gradients: train 820 networks, draw the figure, judge the claims
+	@$(BIN)/mlpexp study vanishing_gradients
 
 test: setup ## lint, types and tests
 	@$(MAKE) --no-print-directory lint

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,10 +15,15 @@ mlpexp: an instrument to study the training of multilayer perceptrons.
   mlpexp train model.depth=8 model.activation=tanh optimizer=adam replicates=5
   mlpexp train --help           every key, with its meaning, unit and values
   mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu replicates=5
+  mlpexp study --list           questions, each with a figure and a verdict
 """
 
 
 HELP = {"--help", "-h"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends a command as Ctrl-C does: workers are let go of, and what is checkpointed stays."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["train"], ["sweep"]):
         return _guarded(_help if HELP & set(words) else _hydra, words)
+    if words[:1] == ["study"]:
+        return _guarded(_study, words[1:])
+    if words[:1] == ["lineage"]:
+        return _guarded(_lineage, words[1:])
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--bootstrap takes intervals from resampled seeds"
     )
     commands.add_parser("sweep", help=sweep, add_help=False)
+    commands.add_parser("study", help="from a question to a figure and a verdict: mlpexp study NAME", add_help=False)
     reproduce = commands.add_parser("reproduce", help="train a recorded run again and compare every bit")
     reproduce.add_argument("run", help="fingerprint of the run, or its first characters")
     reproduce.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
@@ -42,12 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its keys: data.path=FILE data.target=COLUMN …")
     measurements = commands.add_parser("measurements", help="what can be measured; or one quantity, in full")
     measurements.add_argument("name", nargs="?", help="a name from the list")
+    commands.add_parser("lineage", help="what came before: Hodgkin-Huxley to logistic regression", add_help=False)
     sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
     sync.add_argument("--experiment", default="mlpexp")
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
+    ui.add_argument("--optuna", action="store_true", help="open optuna-dashboard on the studies of searches instead")
+    ui.add_argument("--storage", help="with --optuna: the database that search.storage names; the journal unless given")
+    ui.add_argument("--sweep", help="open the comparison of the runs of this sweep")
     ui.add_argument("--port", type=int, default=0, help="0: a free one")
     options = parser.parse_args(words)
     if options.command is None:
@@ -63,15 +79,19 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
     """A user's mistake is told in a line or two, without a traceback."""
     from mlpexp.refusals import ConfigError
 
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     try:
         return command(argument)
     except ConfigError as error:
-        for line in error.mistakes:
-            print(f"mlpexp: {line}", file=sys.stderr)
+        print("\n".join(error.report()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 def _help(words: Sequence[str]) -> int:
@@ -91,6 +111,23 @@ def _hydra(words: Sequence[str]) -> int:
     from mlpexp.hydra_app import application
 
     return application(words[1:], sweep=words[0] == "sweep")
+
+
+def _study(words: Sequence[str]) -> int:
+    """A study by its name, or what its options say."""
+    from mlpexp.study_options import read
+
+    options = read(words)
+    from mlpexp.study_command import command
+
+    return command(options)
+
+
+def _lineage(words: Sequence[str]) -> int:
+    """A chapter of what came before the multilayer perceptron."""
+    from mlpexp.lineage.commands import main as lineage
+
+    return lineage(words)
 
 
 def _reproduce(options: argparse.Namespace) -> int:
@@ -148,7 +185,9 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    """MLflow's server on loopback, until Ctrl-C."""
-    from mlpexp.dashboard import serve
+    """MLflow's server, or optuna-dashboard, on loopback, until Ctrl-C."""
+    from mlpexp.dashboard import serve, serve_studies
 
-    return serve(options.outputs, options.port)
+    if options.optuna:
+        return serve_studies(options.outputs, options.storage, options.port)
+    return serve(options.outputs, options.port, options.sweep)

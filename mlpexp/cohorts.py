@@ -11,6 +11,7 @@ from itertools import pairwise
 import psutil
 
 from mlpexp.config import Config
+from mlpexp.kernel.budget import Pace, flops_per_example
 from mlpexp.kernel.layout import Layout
 from mlpexp.measurement_catalogue import ON_PROBE, numbers_a_step
 from mlpexp.measurement_schema import due_updates
@@ -18,7 +19,8 @@ from mlpexp.refusals import ConfigError
 from mlpexp.shapes import layout_of
 
 LANES_MAY_DIFFER = {
-    "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience", "tolerance", "restore",
+    "label_smoothing", "l1", "l2", "clip_norm", "schedule", "warm_up", "decay_every", "decay_factor", "patience",
+    "tolerance", "until_loss", "restore",
 }  # fmt: skip
 """Keys of training that are columns, a number for each lane."""
 USABLE_MEMORY = 0.6
@@ -40,9 +42,9 @@ def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
     Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise, penalties, clipping, the schedule of the learning rate, dropout, early stopping, and which
-    weights are restored. Data, shape, activation, output, loss, batches, length, precision, device and measurements are
-    common.
+    scale, label noise and smoothing, penalties, clipping, the schedule of the learning rate, dropout, early stopping,
+    the loss that is trained for, and which weights are restored. Data, shape, activation, output, loss, batches,
+    budget, precision, device and measurements are common.
     """
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
@@ -52,6 +54,12 @@ def cohort_key(config: Config) -> str:
         "device": config.executor.device,
     }
     return json.dumps(common, sort_keys=True)
+
+
+def pace_of(config: Config, size: Size) -> Pace:
+    """What each update of a run costs."""
+    training, widths = config.training, [size.inputs, *config.model.widths, size.outputs]
+    return Pace(size.examples, training.batch_size, training.sampler, flops_per_example(widths))
 
 
 def lane_bytes(config: Config, size: Size) -> int:
@@ -98,32 +106,35 @@ def group(
     workers: int,
     memory: int,
     lanes: int | None = None,
-    epochs: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Positions of the given runs, cohort by cohort, largest work first. `epochs` are those at which they go on.
+    """Positions of the given runs, cohort by cohort, largest work first. `steps` are those at which they go on.
 
     No cohort takes more than its share of `memory` [bytes], and there are cohorts for all workers where runs suffice.
     Raises ConfigError for a run that does not even fit alone.
     """
     alike: dict[tuple[str, int], list[int]] = {}
     for i, config in enumerate(configs):
-        alike.setdefault((cohort_key(config), epochs[i] if epochs else 0), []).append(i)
+        alike.setdefault((cohort_key(config), steps[i] if steps else 0), []).append(i)
     cohorts: list[list[int]] = []
     for positions in alike.values():
         first = configs[positions[0]]
         refusal = too_large(first, size_of(first), workers, memory)
         if refusal:
             raise ConfigError([refusal])
-        share = memory // workers - data_bytes(first, size_of(first))
-        each = lane_bytes(first, size_of(first))
-        most = max(1, min(lanes or MOST_LANES, share // each))
-        pieces = -(-len(positions) // most)
+        pieces = -(-len(positions) // most_lanes(first, size_of(first), workers, memory, lanes))
         cohorts += _cut(positions, pieces)
     while len(cohorts) < workers and max(map(len, cohorts), default=1) > 1:
         largest = max(cohorts, key=len)
         cohorts.remove(largest)
         cohorts += _cut(largest, 2)
     return sorted(cohorts, key=lambda cohort: -work(configs[cohort[0]], size_of(configs[cohort[0]])) * len(cohort))
+
+
+def most_lanes(config: Config, size: Size, workers: int, memory: int, lanes: int | None = None) -> int:
+    """How many networks like this one a cohort may have: `lanes` at most, and as many as fit into a worker's share."""
+    share = memory // workers - data_bytes(config, size)
+    return max(1, min(lanes or MOST_LANES, share // lane_bytes(config, size)))
 
 
 def too_large(config: Config, size: Size, workers: int, memory: int) -> str | None:
@@ -157,6 +168,6 @@ def _cut(positions: list[int], pieces: int) -> list[list[int]]:
 
 
 def work(config: Config, size: Size) -> float:
-    """Multiplications of a run, about."""
-    products = sum(a * b for a, b in pairwise([size.inputs, *config.model.widths, size.outputs]))
-    return float(products) * size.examples * max(config.training.epochs, 1)
+    """FLOPs of a run."""
+    pace = pace_of(config, size)
+    return float(pace.flops) * pace.examples_seen(pace.updates(**config.training.budget()))

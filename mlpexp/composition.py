@@ -4,9 +4,10 @@ Flow: conf/*.yaml + overrides → **composition** → config. A point costs mill
 choices of groups is kept, and each point's values are put into a copy of it.
 """
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import setbase
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlpexp.config import Config, flatten, validate
@@ -43,30 +45,39 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None, config
     >>> compose(["model.depth=8", "optimizer=momentum"]).optimizer.momentum
     0.9
     """
+    with loader(config_dir) as files:
+        point = compose_point(overrides, files, config_name)
+    if point.config is None:
+        raise ConfigError(point.mistakes)
+    return point.config
+
+
+@dataclass
+class Point:
+    """One point of a multirun: its overrides, and its config or what is wrong with it."""
+
+    overrides: list[str]
+    config: Config | None = None
+    mistakes: list[str] = field(default_factory=list)
+
+
+def compose_point(overrides: Sequence[str], files: ConfigLoader, config_name: str = CONFIG_NAME) -> Point:
+    """One point, with its config or its mistakes."""
     overrides = [opened(word) for word in overrides]
     several = [override.input_line for override in parse_all(overrides) if override.is_sweep_override()]
+    hint = "names several values; train takes one point, `mlpexp sweep …` takes the grid"
     if several:
-        hint = "names several values; train takes one point, `mlpexp sweep …` takes the grid"
-        raise ConfigError([f"{text} {hint}" for text in several])
-    with loader(config_dir) as files:
-        return Composer(files, config_name).config(overrides)
+        return Point(list(overrides), mistakes=[f"{text} {hint}" for text in several])
+    return Composer(files, config_name).points([overrides])[0]
 
 
-def compose_grid(
-    overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
-) -> list[tuple[list[str], Config]]:
-    """Every point of a multirun with its overrides, in Hydra's order.
-
-    Raises ConfigError with a line for each refused point and mistake.
-    """
-    parsed = parse_all([opened(word) for word in overrides])
+def compose_grid(overrides: Sequence[str], files: ConfigLoader, config_name: str = CONFIG_NAME) -> list[Point]:
+    """Every point of a grid, in Hydra's order, each with its config or its mistakes."""
     try:
-        points = BasicSweeper.split_arguments(parsed, None)[0]
+        grid = BasicSweeper.split_arguments(parse_all([opened(word) for word in overrides]), None)[0]
     except HydraException as error:
         raise ConfigError([_first_lines(error)]) from None
-    with loader(config_dir) as files:
-        composer = Composer(files, config_name)
-        return list(zip(points, composer.configs(points), strict=True))
+    return Composer(files, config_name).points(grid)
 
 
 def opened(word: str) -> str:
@@ -78,89 +89,173 @@ _FROZEN: dict[tuple[str, ...], Config] = {}
 
 
 @contextmanager
-def frozen(points: Sequence[tuple[Sequence[str], Config]]) -> Iterator[None]:
+def frozen(points: Sequence[Point]) -> Iterator[None]:
     """Within this, points with these overrides are what was composed, whatever becomes of the YAML files meanwhile."""
-    _FROZEN.update({tuple(o for o in overrides if not o.startswith("hydra.")): config for overrides, config in points})
+    for point in points:
+        if point.config is not None:
+            own = (word for word in point.overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/")))
+            _FROZEN[tuple(own)] = point.config
     try:
         yield
     finally:
         _FROZEN.clear()
 
 
+ASKS_HYDRA = ("${hydra:", "${hydra.")
+"""How a value asks for one of Hydra's own, such as the number of its job."""
+
+
+def _asks_hydra(text: str) -> bool:
+    return any(sign in text for sign in ASKS_HYDRA)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a choice of groups composes to, unresolved (pickled: read back it is a copy, in half of deepcopy's time)."""
+
+    composed: bytes
+    names: list[str]
+    asks_hydra: bool
+
+
+def frozen_config(overrides: Sequence[str]) -> Config | None:
+    """What was composed of these overrides, if it was frozen."""
+    return _FROZEN.get(tuple(overrides))
+
+
 class Composer:
-    """Composes points of one primary config; what their choices of groups give is composed once for each choice."""
+    """Composes points of one primary config; what their choices of groups give is composed once for each choice.
 
-    def __init__(self, files: ConfigLoader, config_name: str) -> None:
-        self.files, self.config_name = files, config_name
+    `searched` are overrides of hydra.searchpath, which Hydra's launchers leave out of what they hand on.
+    """
+
+    def __init__(self, files: ConfigLoader, config_name: str, searched: Sequence[str] = ()) -> None:
+        self.files, self.config_name, self.searched = files, config_name, tuple(searched)
         self.options = lru_cache(maxsize=None)(self._options)
-        self.bases: dict[tuple[str, ...], tuple[DictConfig, list[str]]] = {}
+        self.bases: dict[tuple[str, ...], Base] = {}
 
-    def configs(self, points: Sequence[Sequence[str]]) -> list[Config]:
-        """All points; raises ConfigError with the mistakes of every point, each once."""
-        configs: list[Config] = []
-        mistakes: dict[str, list[str]] = {}
-        for point in points:
+    def points(self, overrides: Sequence[Sequence[str]], first: int = 0) -> list[Point]:
+        """Points with their configs or mistakes; `first` is the number of the first job."""
+        points = [Point(list(words)) for words in overrides]
+        for number, point in enumerate(points, first):
             try:
-                configs.append(self.config(point))
+                point.config = self.config(point.overrides, number)
             except ConfigError as error:
-                for line in error.mistakes:
-                    mistakes.setdefault(line, []).append(" ".join(point))
-        if mistakes:
-            raise ConfigError([_at_points(line, where, len(points)) for line, where in mistakes.items()])
-        return configs
+                point.mistakes = error.mistakes
+        return points
 
-    def config(self, overrides: Sequence[str]) -> Config:
-        """One point, typed and checked."""
-        if tuple(overrides) in _FROZEN:
-            return _FROZEN[tuple(overrides)]
+    def config(self, overrides: Sequence[str], number: int = 0) -> Config:
+        """One point, typed and checked; `number` is that of its job, for who asks for `${hydra:job.num}`."""
+        if (kept := frozen_config(overrides)) is not None:
+            return kept
         parsed = parse_all(overrides)
-        groups = [override for override in parsed if self.options(override.key_or_group)]
-        mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group)))]
+        searched = self._searched(parsed)
+        groups = [override for override in parsed if self.options(override.key_or_group, searched)]
+        mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group, searched)))]
         if mistakes:
             raise ConfigError(mistakes)
-        base, names = self._base(tuple(str(override.input_line) for override in groups))
-        values = [o for o in parsed if o not in groups and not o.key_or_group.startswith("hydra.")]
-        unknown = [override for override in values if _is_unknown(override, names)]
-        known = [*names, *{name.partition(".")[0] for name in names}]
+        base = self._base_of(parsed)
+        unknown = [override for override in self._values(parsed) if _is_unknown(override, base.names)]
+        known = [*base.names, *{name.partition(".")[0] for name in base.names}]
         mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
-        composed = deepcopy(base)
-        with _refusing():
-            ConfigLoaderImpl._apply_overrides_to_config([o for o in values if o not in unknown], composed)
+        content = self._content(base, [override for override in parsed if override not in unknown], number)
+        _require_values(content)
         try:
-            config = validate(_container(composed))
+            config = validate(content)
         except ConfigError as error:
             raise ConfigError([*mistakes, *error.mistakes]) from None
         if mistakes:
             raise ConfigError(mistakes)
         return config
 
-    def _base(self, groups: tuple[str, ...]) -> tuple[DictConfig, list[str]]:
-        """What a choice of groups composes to, unresolved, and the names of its keys."""
+    def names(self, overrides: Sequence[str]) -> list[str]:
+        """Every key that the groups of these overrides give a point."""
+        return self._base_of(parse_all(overrides)).names
+
+    def keys(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Every key of a point with its value, unchecked; overrides of keys that it does not have are left out."""
+        parsed = parse_all(overrides)
+        base = self._base_of(parsed)
+        unknown = [one for one in self._values(parsed) if _is_unknown(one, base.names)]
+        known = [one for one in parsed if one not in unknown]
+        return {str(key): value for key, value in flatten(self._content(base, known, 0))}
+
+    def is_group(self, name: str) -> bool:
+        """Whether this names a group of YAML files."""
+        return bool(self.options(name, self.searched))
+
+    def _searched(self, parsed: Sequence[Override]) -> tuple[str, ...]:
+        """Where groups are searched."""
+        paths = [override for override in parsed if override.key_or_group == "hydra.searchpath"]
+        return tuple(str(override.input_line) for override in paths) or self.searched
+
+    def _base_of(self, parsed: Sequence[Override]) -> Base:
+        """What Hydra composes of the groups that these overrides choose, once for each choice."""
+        searched = self._searched(parsed)
+        groups = [str(one.input_line) for one in parsed if self.options(one.key_or_group, searched)]
+        return self._base((*searched, *groups))
+
+    def _values(self, parsed: Sequence[Override]) -> list[Override]:
+        """The overrides that put a value, and choose no group."""
+        searched = self._searched(parsed)
+        return [
+            one
+            for one in parsed
+            if not one.key_or_group.startswith("hydra.") and not self.options(one.key_or_group, searched)
+        ]
+
+    def _content(self, base: Base, parsed: Sequence[Override], number: int) -> dict[str, Any]:
+        """A point as plain values, resolved; all of its overrides must be known."""
+        if base.asks_hydra or any(_asks_hydra(str(override.value())) for override in parsed):
+            return self._whole([str(override.input_line) for override in parsed], number)
+        composed = pickle.loads(base.composed)
+        with refusing():
+            ConfigLoaderImpl._apply_overrides_to_config(self._values(parsed), composed)
+        return _container(composed)
+
+    def _base(self, groups: tuple[str, ...]) -> Base:
+        """What a choice of groups composes to."""
         if groups not in self.bases:
-            with _refusing():
-                base = self.files.load_configuration(self.config_name, list(groups), RunMode.RUN, from_shell=False)
-            with open_dict(base):
-                del base["hydra"]
-            content = OmegaConf.to_container(base)
-            self.bases[groups] = base, [str(name) for name, _ in flatten(content)]  # type: ignore[arg-type]
+            with refusing():
+                composed = self.files.load_configuration(self.config_name, list(groups), RunMode.RUN, from_shell=False)
+            with open_dict(composed):
+                del composed["hydra"]
+            flat = list(flatten(OmegaConf.to_container(composed)))  # type: ignore[arg-type]
+            asks = any(_asks_hydra(str(value)) for _, value in flat)
+            self.bases[groups] = Base(pickle.dumps(composed), [str(name) for name, _ in flat], asks)
         return self.bases[groups]
 
-    def _options(self, name: str) -> list[str]:
+    def _whole(self, overrides: list[str], number: int) -> dict[str, Any]:
+        """A point that asks for values of Hydra's own, composed as Hydra's launcher composes a job: slowly."""
+        with refusing():
+            composed = self.files.load_configuration(self.config_name, overrides, RunMode.RUN, from_shell=False)
+        with open_dict(composed):
+            composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+        state: Any = HydraConfig.instance()
+        before, state.cfg = state.cfg, composed
+        try:
+            return _container(composed)
+        finally:
+            state.cfg = before
+
+    def _options(self, name: str, searched: tuple[str, ...]) -> list[str]:
         if not name or name.startswith("hydra."):
             return []
-        return sorted(set(self.files.get_group_options(name)))
+        with refusing():
+            found = self.files.get_group_options(name, config_name=self.config_name, overrides=list(searched))
+        return sorted(set(found))
 
 
 @contextmanager
-def loader(config_dir: str | None = None) -> Iterator[ConfigLoader]:
-    """Hydra's reader of our folder and of a user's own.
+def loader(config_dir: str | None = None, config_path: str | None = None) -> Iterator[ConfigLoader]:
+    """Hydra's reader of our folder (or of another primary one, `config_path`) and of a user's own beside it.
 
     Hydra keeps one global state: what was there before (a notebook's, or a Hydra application's around us) comes back.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError([f"--config-dir {config_dir} is no folder"])
     setbase("1.3")
-    search = create_config_search_path(config_folder())
+    search = create_config_search_path(config_path or config_folder())
     if config_dir is not None:
         search.prepend("command-line", f"file://{Path(config_dir).resolve()}", anchor="schema")
     state = GlobalHydra.instance()
@@ -219,30 +314,32 @@ def _is_unknown(override: Override, names: Sequence[str]) -> bool:
     return key not in names and not any(name.startswith(f"{key}.") for name in names)
 
 
-def _at_points(line: str, where: Sequence[str], points: int) -> str:
-    """A mistake, and the points that make it."""
-    if points == 1 or len(where) == points:
-        return line
-    return f"{line} ({where[0]}{f' and {len(where) - 1} more points' if len(where) > 1 else ''})"
-
-
 @contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Hydra's and YAML's errors become refusals."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([_first_lines(error)]) from None
+    except AssertionError as error:  # OmegaConf's, for a value put below one that is null
+        raise ConfigError([f"a key below one that has no value cannot be set ({error})"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"a YAML file cannot be read: {' '.join(str(error).split())}"]) from None
 
 
 def _container(composed: DictConfig) -> dict[str, Any]:
-    with _refusing():
-        missing = sorted(OmegaConf.missing_keys(composed))
-        if missing:
-            raise ConfigError([f"{key} is missing; give it a value, {key}=VALUE" for key in missing])
-        return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
+    with refusing():
+        return {
+            str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node := composed[key]) else node
+            for key in composed
+            if key != "hydra"
+        }
+
+
+def _require_values(content: dict[str, Any]) -> None:
+    missing = sorted(str(key) for key, value in flatten(content) if value == MISSING)
+    if missing:
+        raise ConfigError([f"{key} is missing; give it a value, {key}=VALUE" for key in missing])
 
 
 def _first_lines(error: Exception) -> str:

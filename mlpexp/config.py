@@ -6,6 +6,8 @@ Flow: conf/*.yaml → composition → **config** → cohorts. Nothing here knows
 import hashlib
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
@@ -15,7 +17,8 @@ from mlpexp.data_schema import Data
 from mlpexp.measurement_schema import Measurements as Measurements
 from mlpexp.model_schema import Initialisation, Model
 from mlpexp.optimizer_schema import Optimizer
-from mlpexp.refusals import ConfigError, describe, redact
+from mlpexp.refusals import CREDENTIALS, ConfigError, describe, redact
+from mlpexp.search_schema import Search
 from mlpexp.section import Real, Section, Seed, Whole
 from mlpexp.training_schema import Training
 
@@ -69,6 +72,7 @@ class Config(Section):
     measurements: Measurements
     tracking: Tracking = Tracking()
     executor: Executor = Executor()
+    search: Search | None = None
     seed: Seed = 0
     replicates: Whole = Field(1, ge=1, le=100_000)
     seeds: Seeds = Seeds()
@@ -81,7 +85,7 @@ class Config(Section):
         if self.data.split.validation == 0 and (training.patience is not None or training.restore == "best"):
             key = "training.patience" if training.patience is not None else "training.restore=best"
             raise ValueError(
-                f"{key} needs a validation part, but data.split.validation=0; give it a share, "
+                f"{key} needs a validation part, but data.split.validation=0; give it some rows, "
                 "or set training.patience=null training.restore=final"
             )
         if self.seed + self.replicates > 2**63:
@@ -98,7 +102,15 @@ class Config(Section):
             raise ValueError(f"seeds.dropout={self.seeds.dropout} has no effect with model.dropout=0; leave it null")
         if self.data.label_noise == 0 and self.seeds.noise is not None:
             raise ValueError(f"seeds.noise={self.seeds.noise} has no effect with data.label_noise=0; leave it null")
+        self._refuse_what_is_not_critical()
         return self
+
+    def _refuse_what_is_not_critical(self) -> None:
+        if self.initialisation.name == "critical":
+            from mlpexp.critical_weights import refusals  # loads scipy, which other runs need not wait for
+
+            if lines := refusals(self.model, self.initialisation.sigma_b):
+                raise ValueError(f"initialisation=critical: {', and '.join(lines)}")
 
     def _refuse_what_the_precision_cannot_hold(self) -> None:
         """A floor of 1e-60 is 0 in float32: it would be trained with another number than it says."""
@@ -138,7 +150,8 @@ class Config(Section):
         """Sixteen hexadecimal digits that a run shares with those that differ from it only in their length."""
         content = self.identity()
         if self.training.schedule != "cosine":  # which knows from the start how long training will be
-            content["training"] = {name: value for name, value in content["training"].items() if name != "epochs"}
+            budget = self.training.budget()
+            content["training"] = {name: value for name, value in content["training"].items() if name not in budget}
         return digest(content)[:16]
 
     def point(self) -> str:
@@ -151,7 +164,7 @@ class Config(Section):
         return {**kept, "seed": self.seed}
 
     def command(self) -> str:
-        """The command line that trains this run alone: its groups, and the keys that differ from the defaults."""
+        """The command line that trains this run alone, into the same outputs and store, without passwords."""
         words = [f"{name}={getattr(self, name).name}" for name in ("data", "initialisation", "optimizer")]
         for section in HASHED:
             defaults = {name: field.default for name, field in type(getattr(self, section)).model_fields.items()}
@@ -161,12 +174,21 @@ class Config(Section):
             own = flatten({section: written})
             words += [f"{key}={_spelt(value)}" for key, value in own if known.get(key, ...) != value]
         words += [f"seeds.{name}={value}" for name, value in self.seeds.model_dump().items() if value is not None]
-        return " ".join(["mlpexp train", *words, f"seed={self.seed}"])
+        words.append(f"seed={self.seed}")
+        places = {"outputs": (self.outputs, os.environ.get("MLPEXP_OUTPUTS", "outputs"))}
+        places["tracking"] = self.tracking.name, "mlflow"
+        places["tracking.experiment"] = self.tracking.experiment, "mlpexp"
+        if self.tracking.uri and not CREDENTIALS.search(self.tracking.uri):
+            places["tracking.uri"] = self.tracking.uri, ""
+        words += [_quoted(key, value) for key, (value, default) in places.items() if value != default]
+        return " ".join(["mlpexp train", *words])
 
     def shown(self) -> dict[str, Any]:
         """All keys, as they may be stored and shown: without passwords, and without what is filled in."""
         content = self.model_dump() | {"model": self.model.shown()}
         content["tracking"]["uri"] = redact(self.tracking.uri) if self.tracking.uri else None
+        if self.search and self.search.storage:
+            content["search"]["storage"] = redact(self.search.storage)
         return content
 
     def flat(self) -> dict[str, object]:
@@ -187,6 +209,14 @@ def output_and_loss(config: Config, task: str) -> tuple[str, str]:
     output = OUTPUTS[task] if config.model.output == "auto" else config.model.output
     loss = LOSSES[task] if config.training.loss == "auto" else config.training.loss
     return output, loss
+
+
+def _quoted(key: str, text: str) -> str:
+    """`key=text` for Hydra within a shell."""
+    if re.fullmatch(r"[\w./@+-]+", text):
+        return f"{key}={text}"
+    escaped = text.replace("'", "\\'")
+    return shlex.quote(f"{key}='{escaped}'")
 
 
 def _spelt(value: object) -> str:

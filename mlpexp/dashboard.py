@@ -1,25 +1,55 @@
-"""MLflow's server, started so that it is quick, private, and opens where the runs are."""
+"""MLflow's server and optuna-dashboard, started so that they are quick, private, and open where the runs are."""
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import webbrowser
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from mlpexp.config import absolute_outputs
 from mlpexp.refusals import ConfigError
 
+STUDIES = "optuna.journal"
+"""The file in an outputs folder that keeps the studies of searches."""
 
-def serve(outputs: str, port: int = 0) -> int:
-    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code."""
+
+def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
+    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code.
+
+    It opens at the list of experiments, or at the charts of one sweep.
+    """
     database = Path(absolute_outputs(outputs)) / "mlflow.db"
     if not database.exists():
         raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
+    page = comparison(database, sweep) if sweep else "experiments?workflowType=machine_learning"
     port = port or free_port()
-    server = subprocess.Popen(command(database, port), env=environment(), start_new_session=True)
-    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    return _until_ctrl_c(command(database, port), f"http://127.0.0.1:{port}/#/{page}")
+
+
+def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> int:
+    """Serve the studies of searches in optuna-dashboard on loopback until Ctrl-C; returns the server's exit code."""
+    journal = Path(absolute_outputs(outputs)) / STUDIES
+    if storage is None and not journal.exists():
+        raise ConfigError([f"{journal} does not exist; search something first: mlpexp sweep search=tpe …"])
+    if find_spec("optuna_dashboard") is None:
+        raise ConfigError(["optuna-dashboard is not installed: pip install 'mlpexp[dashboard]'"])
+    port = port or free_port()
+    words = [sys.executable, "-c", "from optuna_dashboard._cli import main; main()", storage or str(journal)]
+    return _until_ctrl_c(
+        [*words, "--host", "127.0.0.1", "--port", str(port), "--server", "wsgiref"],
+        f"http://127.0.0.1:{port}/dashboard",
+    )
+
+
+def _until_ctrl_c(words: list[str], address: str) -> int:
+    """Run a server in a process group of its own, so that nothing of it is left behind."""
+    server = subprocess.Popen(words, env=environment(), start_new_session=True)
     print(f"dashboard: {address}\nCtrl-C ends it", flush=True)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
@@ -33,6 +63,21 @@ def serve(outputs: str, port: int = 0) -> int:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=20)
+
+
+def comparison(database: Path, sweep: str) -> str:
+    """The page on which MLflow compares the runs of a sweep, as charts; raises ConfigError for an unknown one."""
+    query = (
+        "SELECT runs.experiment_id, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
+        "WHERE tags.key = 'mlpexp.sweep' AND runs.lifecycle_stage = 'active'"
+    )
+    with closing(sqlite3.connect(database)) as connection:
+        found = {name: experiment for experiment, names in connection.execute(query) for name in names.split()}
+    if sweep not in found:
+        known = f"; it has {', '.join(sorted(found))}" if found else ""
+        raise ConfigError([f"{database} has no sweep {sweep!r}{known}"])
+    chosen = quote(f'tags."mlpexp.sweep" LIKE "%{sweep}%"')
+    return f"experiments/{found[sweep]}/runs?searchFilter={chosen}&compareRunsMode=CHART&workflowType=machine_learning"
 
 
 def command(database: Path, port: int) -> list[str]:

@@ -10,26 +10,42 @@ from pydantic import BeforeValidator, Field, model_validator
 from mlpexp.section import Neutral, Real, Section, Seed, Unhashed, Whole
 
 
-def _share_or_official(value: object) -> object:
-    if value == "official" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
-        return value
-    raise ValueError(f"must be a share between 0 and 1, or official; got {value!r}")
+def _part(value: object) -> float | int | None:
+    """A share below 1, or a count: a whole number from 1 on, however it is spelt; None for what is neither."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if value >= 1:
+        return int(value) if float(value).is_integer() else None
+    return abs(float(value)) if value >= 0 else None  # minus zero is zero
+
+
+def _validation(value: object) -> object:
+    if (part := _part(value)) is None:
+        raise ValueError(f"must be a share from 0 to below 1, or a whole number of examples; got {value!r}")
+    return part
+
+
+def _test(value: object) -> object:
+    if value == "official" or (part := _part(value)):
+        return value if value == "official" else part
+    raise ValueError(f"must be a share between 0 and 1, a whole number of examples, or official; got {value!r}")
 
 
 class Split(Section):
     """Which examples train, validate and test; the same in all replicates."""
 
     seed: Seed = 0
-    validation: Real = Field(
-        0.2, ge=0, lt=1, description="share of the examples (of the training rows if test=official)"
+    validation: Annotated[float | int, BeforeValidator(_validation)] = Field(
+        0.2, description="share of the examples (of the training rows if test=official), or their number"
     )
-    test: Annotated[float | Literal["official"], BeforeValidator(_share_or_official)] = Field(
-        0.2, description="share of the examples, or the rows set aside by the authors"
+    test: Annotated[float | int | Literal["official"], BeforeValidator(_test)] = Field(
+        0.2, description="share of the examples, their number, or the rows set aside by the authors"
     )
 
     @model_validator(mode="after")
     def _some_remain(self) -> Self:
-        if isinstance(self.test, float) and self.validation + self.test >= 1:
+        shares = [part for part in (self.validation, self.test) if isinstance(part, float)]
+        if sum(shares) >= 1:
             raise ValueError(
                 f"data.split.validation={self.validation:g} and data.split.test={self.test:g} leave nothing to train "
                 "on; their sum must be below 1"

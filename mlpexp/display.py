@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -33,6 +34,7 @@ from mlpexp.verdicts import (
     signal_sentence,
     status_words,
     superscript,
+    varying,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """Between two lines of progress where output is piped."""
+
+MOST_KEYS, LONG_NAME = 6, 10
+"""With more keys than this a point is one column, its label; names as long as this are broken over lines."""
 
 SCALE = "mean and 95 % interval over {} training seeds at a fixed split ({})"
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
@@ -53,9 +58,11 @@ class Display:
         self.runs, self.to_train = runs, to_train
         self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
         self.bar: Progress | None = None
+        self.live: Live | None = None
+        self.line = Text(style="dim")
         self.best: tuple[float, str] | None = None
         self.scores: dict[str, list[float]] = {}
-        self.failures = 0
+        self.failures, self.running = 0, 0
         self.waited_for = "writing to MLflow"
 
     def __enter__(self) -> Self:
@@ -65,8 +72,8 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self.live is not None:
+            self.live.stop()
 
     def start(self, run_steps: int, cohorts: int, workers: int) -> None:
         """Training begins."""
@@ -83,25 +90,35 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
-            transient=True,
+            expand=True,
         )
-        self.bar.add_task("run-steps", total=run_steps, speed="")
-        self.bar.start()
+        self.bar.add_task(self.counts(), total=run_steps, speed="")
+        self.live = Live(Group(self.bar, self.line), console=self.console, transient=True)
+        self.live.start()
 
-    def progress(self, run_steps: int) -> None:
-        """So many run-steps are done in all."""
-        self.done = run_steps
+    def counts(self) -> str:
+        """`4 runs done, 64 running, 32 to do, 1 failed`."""
+        to_do = self.to_train - self.ended - self.running - self.failures
+        failed = f", {self.failures} failed" if self.failures else ""
+        return f"{counted(self.ended, 'run')} done, {self.running} running, {max(0, to_do)} to do{failed}"
+
+    def progress(self, run_steps: int, running: int) -> None:
+        """So many run-steps are done in all, and so many runs are under way."""
+        self.done, self.running = run_steps, running
         now = time.monotonic()
         speed = run_steps / max(now - self.began, 1e-9)
+        best = self.best[1] if self.best else ""
         if self.bar is not None:
-            told = f"runs {self.ended}/{self.to_train}" + (f", {self.failures} failed" if self.failures else "")
-            self.bar.update(self.bar.task_ids[0], completed=run_steps, description=told, speed=f"{speed:,.0f}/s")
+            (task,) = self.bar.task_ids
+            self.bar.update(task, completed=run_steps, description=self.counts(), speed=f"{speed:,.0f}/s")
+            self.line.plain = best
         elif now - self.told >= PLAIN_SECONDS:
             self.told = now
-            best = f"; {self.best[1]}" if self.best else ""
-            steps = f"{run_steps:,} of {self.total:,} run-steps"
-            self.note(f"{self.ended}/{self.to_train} runs, {steps}, {speed:,.0f}/s{best}")
+            left = f", {spelt((self.total - run_steps) / speed)} left" if speed else ""
+            steps = f"{run_steps:,} of {self.total:,} run-steps, {speed:,.0f}/s"
+            self.note(f"{self.counts()}; {steps}{left}{f'; {best}' if best else ''}")
 
     def finished(self, runs: int) -> None:
         """So many more runs are done."""
@@ -126,7 +143,7 @@ class Display:
     def failed(self, line: str) -> None:
         """A cohort failed: said when it happens."""
         self.failures += 1
-        self.console.print(line, style="red", highlight=False, markup=False)
+        self.console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
     def waiting(self, what: str) -> None:
         """Training is over, something else goes on."""
@@ -135,6 +152,10 @@ class Display:
         elif what != self.waited_for:
             self.waited_for = what
             self.note(what)
+
+    def warning(self, text: str) -> None:
+        """One line that is worth a second look."""
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """One line for the reader."""
@@ -151,7 +172,7 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
 def show_points(results: Sequence[Result], console: Console, show_test: bool = False, bootstrap: bool = False) -> None:
     """Validation scores of each point, best first; test scores only where they were asked for."""
     groups = points(results)
-    console.print(_many_points(groups, PARTS if show_test else PARTS[:2], ranked(groups), bootstrap))
+    console.print(_ranked_points(groups, PARTS if show_test else PARTS[:2], bootstrap))
     _tell_scale(groups, console, bootstrap)
     if len(groups) > 1:
         console.print("Δ best: difference to the best point, paired by seed", style="dim", highlight=False)
@@ -181,34 +202,58 @@ def _one_point(results: Sequence[Result]) -> Table:
     return table
 
 
-def _many_points(
-    groups: Mapping[str, Sequence[Result]],
-    parts: Sequence[str] = PARTS,
-    order: Sequence[str] = (),
-    bootstrap: bool = False,
-) -> Table:
-    """A row a point, in the given order; ordered points are compared to the first."""
+def _many_points(groups: Mapping[str, Sequence[Result]]) -> Table:
+    """A row a point, as it comes."""
     everyone = [run for runs in groups.values() for run in runs]
     table, names = _table("point"), labels(groups)
-    judged, _ = leading_score(everyone, "validation")
-    for part in parts:
+    for part in PARTS:
         table.add_column(leading_score(everyone, part)[0].replace("/", "/\n"), justify="right", no_wrap=True)
-    if order:
-        table.add_column("Δ best", justify="right", no_wrap=True)
     table.add_column("ended", overflow="fold")
-    for point in order or groups:
-        runs = groups[point]
-        cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
-        if order:
-            against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
-            cells.append("best" if point == order[0] else "–" if against is None else str(against))
+    for point, runs in groups.items():
+        cells = [_mean_of(runs, leading_score(everyone, part)[0]) for part in PARTS]
         table.add_row(names[point], *cells, status_words(runs))
     return table
 
 
-def _table(first_column: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first_column, overflow="fold", min_width=min(16, 4 * len(first_column)))
+def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str], bootstrap: bool) -> Table:
+    """A row a point, best first and all compared to it; a column for each key in which they differ."""
+    everyone, order = [run for runs in groups.values() for run in runs], ranked(groups)
+    judged, _ = leading_score(everyone, "validation")
+    keys, flats = varying(groups)
+    names = {point: [_cell(flats[point].get(key)) for key in keys] for point in groups}
+    if not 0 < len(keys) <= MOST_KEYS:
+        names = {point: [label] for point, label in labels(groups).items()}
+    table = _table(*([_headline(key) for key in keys] if 0 < len(keys) <= MOST_KEYS else ["point"]))
+    for part in parts:
+        table.add_column(leading_score(everyone, part)[0].replace("/", "/\n"), justify="right", no_wrap=True)
+    table.add_column("Δ best", justify="right", no_wrap=True)
+    tells_ends = any(run.status != "finished" for run in everyone)
+    if tells_ends:
+        table.add_column("ended", overflow="fold")
+    for point in order:
+        runs = groups[point]
+        against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
+        difference = "best" if point == order[0] else "–" if against is None else str(against)
+        cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
+        table.add_row(*names[point], *cells, difference, *([status_words(runs)] if tells_ends else []))
+    return table
+
+
+def _headline(key: str) -> str:
+    """What a key is called over its column, in short lines: `learning_` above `rate`."""
+    group, _, leaf = key.rpartition(".")
+    name = group if leaf == "name" else leaf
+    return name if len(name) < LONG_NAME else name.replace("_", "_\n")
+
+
+def _cell(value: object) -> str:
+    return "–" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2 if len(columns) == 1 else 1, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold", min_width=min(16, 4 * len(name)) if len(columns) == 1 else None)
     return table
 
 
@@ -268,8 +313,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def spelt(seconds: float) -> str:
+    """`under 10 s`, `about 3 min`, `about 2.5 h`."""
+    if seconds < 10:
+        return "under 10 s"
+    if seconds < 90:
+        return f"about {round(seconds, -1):.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 def show_places(results: Sequence[Result], config: Config, console: Console, sweep: str | None = None) -> None:
-    """Where the record lies, and the line that opens the dashboard; how to find a sweep there."""
+    """Where the record lies, and the line that opens the dashboard, at the comparison of a sweep."""
     outputs = absolute_outputs(config.outputs)
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
     for name, why in {name: why for run in results for name, why in run.measurements.left_out.items()}.items():
@@ -277,11 +331,13 @@ def show_places(results: Sequence[Result], config: Config, console: Console, swe
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
         where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""
-        dashboard = redact(config.tracking.uri) if config.tracking.uri else f"mlpexp ui{where}"
-        console.print(f"look at them in the dashboard: {dashboard}", style="dim", highlight=False, soft_wrap=True)
-        if sweep:
-            query = f'tags."mlpexp.sweep" LIKE "%{sweep}%"'
-            console.print(f"these runs alone: search for {query}", style="dim", highlight=False, soft_wrap=True)
+        if config.tracking.uri is None:
+            line = f"mlpexp ui{f' --sweep {sweep}' if sweep else ''}{where}"
+        else:
+            search = f', search for tags."mlpexp.sweep" LIKE "%{sweep}%"' if sweep else ""
+            line = f"{redact(config.tracking.uri)}{search}"
+        told = "compare them in the dashboard" if sweep else "look at them in the dashboard"
+        console.print(f"{told}: {line}", style="dim", highlight=False, soft_wrap=True)
 
 
 def show_data_list() -> None:

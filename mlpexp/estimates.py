@@ -5,7 +5,6 @@ Flow: planning → **estimates** → sweep. An estimate is shown, never used: no
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 from mlpexp.cohorts import work, worker_count
 from mlpexp.planning import Order
 
-MULTIPLICATIONS_PER_SECOND, SECONDS_PER_LAYER = 5e9, 2e-5
-"""Of one process: three products a weight and example at matrix speed, and what each layer costs beside them."""
+FLOPS_PER_SECOND, SECONDS_PER_LAYER = 1e10, 2e-5
+"""Of one process: FLOPs at matrix speed, and what each layer costs beside them."""
 
 LATEST = 200
 """So many of the latest runs are looked at."""
@@ -34,18 +33,16 @@ def training_seconds(order: Order) -> tuple[float, int]:
     return whole * (median(known) if known else 1.0) / worker_count(todo[0], len(todo)), len(known)
 
 
-def _model_seconds(multiplications: float, layer_steps: float) -> float:
-    return 3 * multiplications / MULTIPLICATIONS_PER_SECOND + layer_steps * SECONDS_PER_LAYER
+def _model_seconds(flops: float, layer_steps: float) -> float:
+    return flops / FLOPS_PER_SECOND + layer_steps * SECONDS_PER_LAYER
 
 
 def _seconds_over_model(facts: dict[str, Any]) -> float:
     """What a lane of that cohort took, over what the model says; 0 where the record does not tell."""
-    widths, steps = facts["widths"], facts["last_step"]
-    if not steps or facts.get("went_on_from_epoch"):
+    steps, depth = facts["last_step"], len(facts["widths"]) - 1
+    if not steps or "spent" not in facts or facts["went_on_from_step"]:
         return 0.0
-    products = sum(a * b for a, b in pairwise(widths))
-    examples = facts["data"]["examples"]["train"] * max(1, facts["epoch"])
-    return float(facts["seconds"] / facts["lanes"] / _model_seconds(products * examples, (len(widths) - 1) * steps))
+    return float(facts["seconds"] / facts["lanes"] / _model_seconds(facts["spent"]["flops"], depth * steps))
 
 
 def _latest(outputs: Path) -> Iterable[dict[str, Any]]:
@@ -59,12 +56,3 @@ def _latest(outputs: Path) -> Iterable[dict[str, Any]]:
             continue  # damaged: whoever asks for that run is told
         if facts["status"] == "finished":
             yield facts
-
-
-def spelt(seconds: float) -> str:
-    """`under 10 s`, `about 3 min`, `about 2.5 h`."""
-    if seconds < 10:
-        return "under 10 s"
-    if seconds < 90:
-        return f"about {round(seconds, -1):.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

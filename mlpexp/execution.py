@@ -4,27 +4,36 @@ Flow: run → **execution** → training → journal. Worker processes are start
 the bit needs, before torch is loaded in them; no torch is loaded here until a cohort trains.
 """
 
-import math
 import os
-import struct
 import threading
 import time
 import uuid
-from concurrent.futures import BrokenExecutor, Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, output_and_loss, validate
 from mlpexp.numerics import ENVIRONMENT, STABLE_PRODUCTS, environment, of_this_process
+
+OUTPUTS_OFF = (
+    "model.output=relu starts at 0 for every training example: its gradient is 0, and nothing is learnt; "
+    "take another seed, initialisation or output"
+)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Task:
     """One cohort to train: run configs and their fingerprints, and where the journal and the runs go.
 
-    `bases` are folders of the runs that these go on from, all of them at the pause before `epoch`; None for a new run.
+    `bases` are folders of the runs that these go on from, all of them at the pause before `step`; None for a new run.
+    `warnings` are what planning found odd about each run.
     A run whose lease has another content by the time it ends belongs to another process, and is not written.
+    Where `watched` names an evaluation, the cohort tells it after every epoch, and its lanes leave when asked to
+    (signals.py): such a run is kept as an interrupted one, to go on from.
     """
 
     configs: list[dict[str, Any]]
@@ -32,8 +41,10 @@ class Task:
     data_digest: str
     outputs: str
     bases: list[str | None]
-    epoch: int = 0
+    step: int = 0
     leases: list[str] = field(default_factory=list)
+    warnings: list[list[str]] = field(default_factory=list)
+    watched: str | None = None
     number: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @property
@@ -47,10 +58,6 @@ class Executor(Protocol):
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Train the cohort; the future holds the fingerprints of its finished runs."""
-        ...
-
-    def recover(self, future: "Future[list[str]]") -> None:
-        """Be ready again after the process of that future has died."""
         ...
 
     def shutdown(self) -> None:
@@ -81,45 +88,45 @@ class Serial:
             future.set_exception(error)
         return future
 
-    def recover(self, future: "Future[list[str]]") -> None:
-        """Nothing died but this process."""
-
     def shutdown(self) -> None:
         """Nothing to let go of."""
 
 
 class Local:
-    """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`."""
+    """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`.
+
+    Each has a pool of its own: where several share one, the death of a worker takes the others with it.
+    """
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.pool_of: dict[int, Any] = {}
-        self.pool = self._pool()
-
-    def _pool(self) -> Any:
-        from loky.process_executor import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(max_workers=self.workers, env=ENVIRONMENT, initializer=end_with_parent)
+        self.threads = ThreadPoolExecutor(workers, "worker")
+        self.own = threading.local()
+        self.pools: list[Any] = []
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
-        try:
-            future: Future[list[str]] = self.pool.submit(train_cohort, task)
-        except BrokenExecutor as error:  # a worker has died since: the caller sees it as it sees a failed cohort
-            future = Future()
-            future.set_exception(error)
-        self.pool_of[id(future)] = self.pool
-        return future
+        return self.threads.submit(self.in_worker, train_cohort, task)
 
-    def recover(self, future: "Future[list[str]]") -> None:
-        """After a worker has died: wait until the others of that future's pool are gone, too, and start a new pool."""
-        if self.pool_of.pop(id(future), None) is self.pool:
-            self.pool.shutdown(wait=True, kill_workers=True)
-            self.pool = self._pool()
+    def in_worker(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function in the worker of this thread; after a death the next call gets a new one."""
+        from loky.process_executor import ProcessPoolExecutor
+
+        if getattr(self.own, "pool", None) is None:
+            self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
+            self.pools.append(self.own.pool)
+        try:
+            return self.own.pool.submit(function, *arguments).result()
+        except BrokenExecutor:
+            self.own.pool.shutdown(wait=True, kill_workers=True)
+            self.own.pool = None
+            raise
 
     def shutdown(self) -> None:
-        """End the workers."""
-        self.pool.shutdown(wait=True, kill_workers=True)
+        """End the workers, and what they train."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for pool in self.pools:
+            pool.shutdown(wait=True, kill_workers=True)
+        self.threads.shutdown(wait=True)
 
 
 def executor(name: str, workers: int) -> Executor:
@@ -164,24 +171,28 @@ def train_cohort(task: Task) -> list[str]:
 def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
     from mlpexp.checkpoints import capture, restore
     from mlpexp.journal import Journal
+    from mlpexp.lane_state import Pause
     from mlpexp.lanes import build
     from mlpexp.leases import holds
     from mlpexp.records import Ending, Piece
     from mlpexp.run_folder import read_state, write_runs
-    from mlpexp.salvage import settle, write_headers
+    from mlpexp.salvage import keep_interrupted, settle, write_headers
+    from mlpexp.scoring import outputs_are_off
+    from mlpexp.signals import Progress, asked_to_leave, tell_evaluation
     from mlpexp.training import train
 
     started = time.time()
     headers = _headers(task, configs)
-    write_headers(task.folder, headers)
     plan, lanes = build(configs)
-    if task.epoch:
+    for lane, off in zip(lanes.numbers, outputs_are_off(plan, lanes).tolist(), strict=True):
+        headers[lane]["result"]["warnings"] += [OUTPUTS_OFF] if off else []
+    write_headers(task.folder, headers)
+    if task.step:
         lanes = restore(lanes, {i: read_state(Path(base)) for i, base in enumerate(task.bases) if base})
-    began = time.time()  # the cohort is built: from here on it trains
-    first_step = task.epoch * plan.updates_per_epoch(len(lanes.parts["train"]))
     journal, progress, endings = Journal(task.folder), Progress(task.folder), list[Ending]()
-    states, kept_at = dict[int, Any](), time.monotonic()
-    progress.add(first_step * len(configs))
+    states, kept_at, trained = dict[int, Any](), time.monotonic(), Stopwatch()
+    pause, leaving, left = Pause(task.step, lanes), set[int](), dict[int, Any]()
+    progress.add(task.step * len(configs))
 
     def record(ended: list[Ending], states: dict[int, Any]) -> None:
         """Write the folders of runs that have ended."""
@@ -190,24 +201,37 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
             ended = [one for one in ended if holds(outputs, names[one.lane], leases[one.lane])]
         for header in headers:
             now = time.time()
-            header["result"] |= {"started": started, "seconds": now - started, "training_seconds": now - began}
+            header["result"] |= {"started": started, "seconds": now - started, "training_seconds": trained.seconds}
         if ended:
             write_runs(Path(task.outputs) / "runs", journal.pieces, ended, headers, states)
             settle(Path(task.outputs), [task.fingerprints[ending.lane] for ending in ended])
 
-    for event in train(plan, lanes, task.epoch, first_step):
+    for event in trained.timing(train(plan, lanes, task.step, leaving)):
         if isinstance(event, Piece):
             journal.append(event)
             progress.add(len(event.steps) * len(event.lanes))
+            if task.watched in event.evaluation:
+                epoch = pause.step // plan.updates_per_epoch
+                tell_evaluation(task.folder, epoch, event.lanes, event.evaluation[task.watched])
+        elif isinstance(event, Ending) and event.status == "pruned":
+            keep_interrupted(Path(task.outputs), journal, [event], headers, {event.lane: left[event.lane]})
         elif isinstance(event, Ending):
             endings.append(event)
-        elif event.epoch == plan.epochs > 0:
-            states = capture(event.lanes)  # a longer run goes on from here
-        elif event.epoch > task.epoch and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
-            record(endings, {})  # lanes that ended are in no checkpoint
-            endings = []
-            journal.checkpoint(capture(event.lanes), event.epoch, event.step)
-            kept_at = time.monotonic()
+        else:
+            pause = event
+            if task.watched and task.step < pause.step < plan.updates:
+                leaving |= asked_to_leave(task.folder)
+                left = capture(pause.lanes) if leaving.intersection(pause.lanes.numbers) else {}
+            if pause.step == plan.updates > 0:
+                states = capture(pause.lanes)  # a longer run goes on from here
+                # on the schedule, the evaluation that finds the best weights is the longer run's, too
+                if plan.is_evaluation(pause.step):
+                    states = {lane: {k: v for k, v in state.items() if k != "best"} for lane, state in states.items()}
+            elif pause.step > task.step and time.monotonic() - kept_at >= configs[0].executor.checkpoint_seconds:
+                record(endings, {})  # lanes that ended are in no checkpoint
+                endings = []
+                journal.checkpoint(capture(pause.lanes), pause.step)
+                kept_at = time.monotonic()
     finished = {ending.lane for ending in endings if ending.status == "finished"}
     record(endings, {lane: state for lane, state in states.items() if lane in finished})
     journal.discard()
@@ -225,6 +249,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
     if parts.digest != task.data_digest:
         raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
     layout = layout_of(configs[0].model, parts.dataset.inputs, parts.dataset.outputs)
+    pace = pace_of(configs[0], Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     output, loss = output_and_loss(configs[0], parts.dataset.task)
     normalisation = {"centre": parts.centre, "scale": parts.scale}
     if parts.fill is not None:
@@ -255,45 +280,36 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "started": time.time(),
         "seconds": 0.0,
         "training_seconds": 0.0,
-        "went_on_from_epoch": task.epoch,
-        "epoch": configs[0].training.epochs,
+        "went_on_from_step": task.step,
     }
+    told = task.warnings or [[]] * len(configs)
     return [
         {
             "fingerprint": fingerprint,
             "config": config.record(),
-            "result": result | {"stem": config.stem()},
+            "result": result | {"stem": config.stem(), "warnings": list(warnings)},
+            "pace": asdict(pace),
             "normalisation": normalisation,
             "environment": environment(),
             "evaluations": evaluations,
             "base": base,
         }
-        for fingerprint, config, base in zip(task.fingerprints, configs, task.bases, strict=True)
+        for fingerprint, config, base, warnings in zip(task.fingerprints, configs, task.bases, told, strict=True)
     ]
 
 
-class Progress:
-    """How many run-steps a cohort has done: eight bytes in its folder, that anyone may read."""
+class Stopwatch:
+    """Seconds spent in training itself: steps, measurements and evaluations, without what is done about them."""
 
-    EVERY_SECONDS = 0.1
+    def __init__(self) -> None:
+        self.seconds = 0.0
 
-    def __init__(self, folder: Path) -> None:
-        self.file, self.done, self.told_at = folder / "progress", 0, -math.inf
-
-    def add(self, run_steps: int) -> None:
-        """Count more; a reader sees the old or the new number."""
-        self.done += run_steps
-        now = time.monotonic()
-        if now - self.told_at >= self.EVERY_SECONDS:
-            self.told_at = now
-            with open(self.file, "wb") as stream:
-                stream.write(struct.pack("<q", self.done))
-
-    @staticmethod
-    def read(folder: Path) -> int:
-        """Run-steps done so far; 0 before the cohort has begun."""
-        try:
-            content = (folder / "progress").read_bytes()
-        except OSError:
-            return 0
-        return int(struct.unpack("<q", content)[0]) if len(content) == 8 else 0
+    def timing(self, events: Iterator[T]) -> Iterator[T]:
+        """The same events."""
+        while True:
+            began = time.perf_counter()
+            event = next(events, None)
+            self.seconds += time.perf_counter() - began
+            if event is None:
+                return
+            yield event

@@ -1,4 +1,4 @@
-"""Figures are functions of tables. The only import of matplotlib.
+"""Figures are functions of tables: pictures of runs. With paper.py the only import of matplotlib.
 
 Flow: results → **figures** → run folders, tracking.
 """
@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -87,20 +88,40 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG; the same figure gives the same bytes."""
+def png(figure: Figure, tight: bool = False) -> bytes:
+    """The figure as a PNG, `tight` around all that is drawn; the same figure gives the same bytes."""
     stream = BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(
-        stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs={"compress_level": 1}
+        stream,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        metadata={"Software": None},
+        pil_kwargs={"compress_level": 1},
+        bbox_inches="tight" if tight else None,
     )
     return stream.getvalue()
 
 
-def save(figure: Figure, file: Path) -> None:
+def pdf(figure: Figure) -> bytes:
+    """The figure as a PDF with its letters as letters; the same figure gives the same bytes."""
+    stream = BytesIO()
+    with rc_context({"pdf.fonttype": 42}):
+        figure.savefig(stream, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+    return stream.getvalue()
+
+
+def save(figure: Figure, file: Path, tight: bool = False) -> None:
     """Write a PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(png(figure))
+    file.write_bytes(png(figure, tight))
+
+
+def close(figure: Figure) -> None:
+    """Let go of a figure that another library drew through pyplot."""
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
 
 
 def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ mlpexp sweep KEY=A,B …       a grid of points; --plan tells what it would do, 
   mlpexp train model.depth=8 model.activation=tanh optimizer=momentum replicates=5
   mlpexp train data=fashion_mnist model.width=128 training.epochs=10
   mlpexp sweep model.depth=2,4,8 model.activation=sigmoid,relu 'tune.optimizer.learning_rate=[1e-4,1e-3,1e-2]'
+  mlpexp sweep search=tpe 'model.depth=range(2,17)' 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'
 
 Choose one option of a group with GROUP=OPTION, change a key with GROUP.KEY=VALUE. `--cfg job` shows what would be
 trained, `--config-dir FOLDER` adds YAML files of your own, `--hydra-help` tells Hydra's options.
@@ -33,6 +34,11 @@ def help_text(folder: Path, overrides: Sequence[str], config_dir: str | None = N
     for group, default in chosen.items():
         options = sorted({file.stem for place in places for file in (place / group).glob("*.yaml")})
         name = words.get(group, default)
+        if name is None:
+            lines.append(
+                f"== {group} ==   none, or one of {', '.join(options)}: {group}={options[-1]} shows its keys\n"
+            )
+            continue
         lines.append(f"== {group}={name} ==   of {', '.join(options)}")
         files = [file for place in places if (file := place / group / f"{name}.yaml").exists()]
         lines.append(indented(files[-1].read_text() if files else f"no such option: {name}"))

@@ -13,11 +13,24 @@ from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlpexp.composition import CONFIG_NAME, compose, compose_grid, frozen, loader, opened
+from mlpexp.composition import (
+    CONFIG_NAME,
+    Composer,
+    Point,
+    compose_grid,
+    compose_point,
+    frozen,
+    frozen_config,
+    loader,
+    opened,
+    parse_all,
+    refusing,
+)
 from mlpexp.config import Config, validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
@@ -25,43 +38,98 @@ from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 OWN_FLAGS = {"--plan": "", "--test": "hydra.launcher.show_test=true", "--bootstrap": "hydra.launcher.bootstrap=true"}
 """Flags of sweep, and the key of the launcher that says the same."""
 
+GRIDS = ("hydra_plugins.mlpexp_hydra.grid.GridSweeper", "hydra._internal.core_plugins.basic_sweeper.BasicSweeper")
+"""Sweepers that ask for the grid of all values."""
+
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 def application(words: Sequence[str], sweep: bool = False) -> int:
     """Run Hydra on these words; the exit code is 0, 1 (some runs failed) or 2 (a config was refused)."""
+    words, own, grid = _split(words)
+    options = _options_of(words)
+    multirun = sweep or options.multirun or "hydra.mode=MULTIRUN" in words
+    if not multirun and (own or grid):
+        named = ", ".join([*sorted(own), *(f"tune.{key}" for key in grid)])
+        raise ConfigError([f"{named} belongs to mlpexp sweep (train -m): it is said of a grid of points"])
+    shows_only = any(getattr(options, flag) for flag in SHOWS_ONLY)
+    words = _arranged(options, multirun and not shows_only)
+    options = _options_of(words)
+    if shows_only:
+        if options.cfg is not None:
+            with loader(options.config_dir, options.config_path) as files:
+                for point in _grid(options, files, []) if multirun else [_point(options, files)]:
+                    if point.mistakes:
+                        raise ConfigError(point.mistakes)
+        return _show_only(words)
+    from mlpexp.planning import accept, plan  # loads what reads and writes records: not for help
+
+    searches, params = False, list[str]()
+    said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
+    with loader(options.config_dir, options.config_path) as files:
+        if not multirun:
+            points = [_point(options, files)]
+        else:
+            hydra_config, searches = _multirun(options, files)
+            _require_cohorts(hydra_config, [*sorted(own - {"--plan"}), *(f"tune.{key}" for key in grid)])
+            varied = [f"{key}={','.join(values)}" for key, values in grid.items()]
+            params = [f"{key}={value}" for key, value in (hydra_config.sweeper.get("params") or {}).items()]
+            if searches and grid:
+                raise ConfigError(["tune.… and search=… both choose values; leave one"])
+            asks_all = hydra_config.sweeper._target_ in GRIDS  # another sweeper decides as it goes what it asks
+            points = _grid(options, files, [*params, *varied]) if asks_all and not searches else []
+    if searches:
+        return _search([*words, *said], options, params, "--plan" in own)
+    configs = accept(points)
+    if configs and configs[0].search is not None:
+        raise ConfigError([f"search={configs[0].search.name} tries many points: mlpexp sweep search=… does"])
+    runs = [run for config in configs for run in config.runs()]
+    if "--plan" in own:
+        if not runs:
+            raise ConfigError(["--plan needs all points beforehand, and this sweeper finds them as it goes"])
+        from mlpexp.sweep import plan_lines
+
+        print("\n".join(plan_lines(plan(runs, any(run.rerun for run in runs)))))
+        return 0
+    codes: list[int] = []
+    with frozen(points):
+        _hydra([*words, *said], lambda config: _job(config, codes))
+    return max(codes, default=0)
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], set[str], dict[str, list[str]]]:
+    """Hydra's words, flags of our own, and the grid of `tune.KEY=[…]`."""
     grid: dict[str, list[str]] = {}
     if any(word.startswith("tune.") for word in words):
         from mlpexp.tuning import split_words
 
         words, grid = split_words(words)
-        if not sweep:
-            raise ConfigError(["tune.… belongs to mlpexp sweep: it trains a grid within every point"])
-    own = {flag for flag in words if sweep and flag in OWN_FLAGS}
-    said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
-    words = [opened(hide_credentials(word)) for word in words if word not in own]
-    words = [*(["--multirun"] if sweep else []), *words, *said]
-    options = get_args_parser().parse_args(words)
-    if any(getattr(options, flag) for flag in SHOWS_ONLY):
-        if options.cfg is not None:
-            compose_all(options, [], [])
-        return _show_only(words)
-    from mlpexp.planning import check_all, plan  # loads what reads and writes records: not for help
+    own = {flag for flag in words if flag in OWN_FLAGS}
+    return [opened(hide_credentials(word)) for word in words if word not in own], own, grid
 
-    params = _sweeper_params(words) if options.multirun else []
-    composed = compose_all(options, params, [f"{key}={','.join(values)}" for key, values in grid.items()])
-    points = [config for _, config in composed]
-    runs = [run for point in points for run in point.runs()]
-    check_all(runs)
-    if "--plan" in own:
-        from mlpexp.sweep import plan_lines
 
-        print("\n".join(plan_lines(plan(runs, any(point.rerun for point in points)))))
-        return 0
-    codes: list[int] = []
-    with frozen(composed):
-        _hydra(words, lambda config: codes.append(_job(config)))
-    return max(codes, default=0)
+def _options_of(words: Sequence[str]) -> argparse.Namespace:
+    """As Hydra reads them, but flags may stand anywhere between the overrides."""
+    return get_args_parser().parse_intermixed_args(list(words))
+
+
+def _arranged(options: argparse.Namespace, multirun: bool) -> list[str]:
+    """The words as Hydra's own parser takes them: flags first; and our folder is found beside a user's primary one."""
+    if options.config_path is not None:
+        if options.config_dir is not None:
+            raise ConfigError(["--config-path and --config-dir both name your folder; give one of them"])
+        if not options.config_path.startswith("pkg://"):
+            options.config_path = str(Path(options.config_path).absolute())
+        options.config_dir = config_folder()
+    options.multirun = multirun
+    words: list[str] = []
+    for name, value in vars(options).items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value and name != "overrides":
+            words += [flag, value]
+    return [*words, *options.overrides]
 
 
 def as_launcher_key(grid: dict[str, list[str]]) -> str:
@@ -70,23 +138,48 @@ def as_launcher_key(grid: dict[str, list[str]]) -> str:
     return f"hydra.launcher.tune=[{','.join(quoted)}]"
 
 
-def compose_all(
-    options: argparse.Namespace, params: Sequence[str], grid: Sequence[str]
-) -> list[tuple[Sequence[str], Config]]:
-    """Every point that these options name, with its overrides; raises ConfigError with all that is refused."""
+def _point(options: argparse.Namespace, files: ConfigLoader) -> Point:
+    """The one point that a run names."""
+    return compose_point(options.overrides, files, options.config_name or CONFIG_NAME)
+
+
+def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
+    """A search, checked first; with `plan` it is only told what it would do."""
+    from mlpexp.search import request as requests
+
+    overrides = [*params, *options.overrides]
+    with loader(options.config_dir, options.config_path) as files:
+        request = requests.Request.read(files, options.config_name or CONFIG_NAME, overrides)
+        if plan:
+            print("\n".join(request.plan_lines()))
+            return 0
+    with requests.frozen(request, overrides):
+        _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    return 0
+
+
+def _grid(options: argparse.Namespace, files: ConfigLoader, more: Sequence[str]) -> list[Point]:
+    """Every point of a multirun."""
+    return compose_grid([*options.overrides, *more], files, options.config_name or CONFIG_NAME)
+
+
+def _multirun(options: argparse.Namespace, files: ConfigLoader) -> tuple[DictConfig, bool]:
+    """Hydra's own part of a multirun's config (which sweeper and launcher, what is added), and whether it searches."""
     name = options.config_name or CONFIG_NAME
-    if options.multirun:
-        return [*compose_grid([*params, *options.overrides, *grid], options.config_dir, name)]
-    return [(options.overrides, compose(options.overrides, options.config_dir, name))]
+    parsed = parse_all(options.overrides)  # of groups alone does it depend; unknown keys are refused later
+    paths = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
+    composer = Composer(files, name, paths)
+    groups = [one for one in parsed if one.is_hydra_override() or composer.is_group(one.key_or_group)]
+    with refusing():
+        whole = files.load_configuration(name, [str(one.input_line) for one in groups], RunMode.MULTIRUN)
+    found: DictConfig = whole.hydra
+    return found, whole.get("search") is not None
 
 
-def _sweeper_params(words: Sequence[str]) -> list[str]:
-    """What `hydra.sweeper.params` adds to a grid, from a user's YAML file or the command line."""
-    options = get_args_parser().parse_args(list(words))
-    with loader(options.config_dir) as files:
-        config = files.load_configuration(options.config_name or CONFIG_NAME, options.overrides, RunMode.MULTIRUN)
-    params = OmegaConf.select(config, "hydra.sweeper.params")
-    return [f"{key}={value}" for key, value in (params or {}).items()]
+def _require_cohorts(hydra_config: DictConfig, named: Sequence[str]) -> None:
+    """What only our launcher knows to do is not asked of another one."""
+    if named and "CohortLauncher" not in hydra_config.launcher._target_:
+        raise ConfigError([f"{', '.join(named)} needs hydra/launcher=cohorts; leave hydra/launcher=… out"])
 
 
 def _show_only(words: Sequence[str]) -> int:
@@ -120,29 +213,36 @@ def _hydra(words: Sequence[str], job: object) -> None:
         sys.argv = before
 
 
-def _job(composed: DictConfig) -> int:
-    """Train one point and show it."""
+def _job(composed: DictConfig, codes: list[int]) -> float | None:
+    """Train one point and show it; its validation score is what a sweeper is told."""
+    from mlpexp.runner import RunError
+
+    redact_folder(Path(HydraConfig.get().runtime.output_dir))
+    try:
+        config = frozen_config(list(HydraConfig.get().overrides.task))
+        return _train(config or validate(OmegaConf.to_container(composed, resolve=True)))  # type: ignore[arg-type]
+    except RunError as error:
+        print(f"mlpexp: {error}", file=sys.stderr)
+        codes.append(1)
+    except ConfigError as error:
+        print("\n".join(error.report()), file=sys.stderr)
+        codes.append(2)
+    return None
+
+
+def _train(config: Config) -> float | None:
     from rich.console import Console
 
     from mlpexp.display import show_places, show_profiles, show_scores
-    from mlpexp.runner import RunError, run
+    from mlpexp.runner import run
+    from mlpexp.verdicts import validation_score
 
-    redact_folder(Path(HydraConfig.get().runtime.output_dir))
-    config = validate(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
-    try:
-        results = run(config)
-    except RunError as error:
-        print(f"mlpexp: {error}", file=sys.stderr)
-        return 1
-    except ConfigError as error:
-        for line in error.mistakes:
-            print(f"mlpexp: {line}", file=sys.stderr)
-        return 2
+    results = run(config)
     console = Console()
     show_scores(results, console)
     show_profiles(results, console)
     show_places(results, config, console)
-    return 0
+    return validation_score(results)
 
 
 def redact_folder(folder: Path) -> None:

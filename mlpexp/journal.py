@@ -64,12 +64,11 @@ class Journal:
             yield from read_segment(file)
         yield from self.pending
 
-    def checkpoint(self, states: Mapping[int, Mapping[str, Array]], epoch: int, step: int) -> None:
+    def checkpoint(self, states: Mapping[int, Mapping[str, Array]], step: int) -> None:
         """Bring all rows before `step` and the state of the lanes to the disk; it replaces the last checkpoint."""
         self.flush()
         arrays = {f"{lane}.{name}": array for lane, state in states.items() for name, array in state.items()}
-        place = {"epoch": str(epoch), "step": str(step)}
-        write_atomically(self.folder / CHECKPOINT, save(arrays, metadata=place))
+        write_atomically(self.folder / CHECKPOINT, save(arrays, metadata={"step": str(step)}))
 
     def discard(self) -> None:
         """Remove the folder; the run folders hold everything."""
@@ -107,15 +106,27 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def write_atomically(file: Path, content: bytes) -> None:
-    """The file appears with all its content, on disk, or not at all."""
+def write_atomically(file: Path, content: bytes, durably: bool = True) -> None:
+    """The file appears with all its content or not at all; `durably`, a power cut afterwards does not undo it."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with open(beside, "wb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durably:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(beside, file)
+        if durably:
+            bring_to_disk(file.parent)
     except OSError:  # a full disk: what half of it there is must not fill it further
         beside.unlink(missing_ok=True)
         raise
+
+
+def bring_to_disk(path: Path) -> None:
+    """A file's content, or which names a folder has, survive a power cut from here on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

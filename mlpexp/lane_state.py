@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.budget import is_evaluation
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import Probe
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
 from mlpexp.kernel.schedules import Schedule
-from mlpexp.kernel.streams import updates_per_epoch
 from mlpexp.measurement_catalogue import Atom, of_kind
 from mlpexp.measurement_schema import due_updates
 
@@ -50,22 +51,29 @@ class Examples:
 class Plan:
     """What all lanes of a cohort share, beside their shape."""
 
-    epochs: int
+    updates: int  # of the whole training
+    updates_per_epoch: int
     batch_size: int
     sampler: str
-    loss: str
-    output: str
+    loss: Loss
     evaluate_every: int
     schedules: dict[str, tuple[Atom, ...]]  # of each quantity that is measured
     probe_examples: int
 
-    def updates_per_epoch(self, examples: int) -> int:
-        """Updates that an epoch of so many training examples has."""
-        return updates_per_epoch(examples, self.batch_size, self.sampler)
+    def is_evaluation(self, step: int) -> bool:
+        """Whether lanes are evaluated after so many updates even if they go on."""
+        return is_evaluation(step, self.updates_per_epoch, self.evaluate_every)
 
     def due(self, first_step: int, updates: int) -> dict[str, list[int]]:
-        """Quantity → updates of an epoch before which it is measured, counted from the epoch's `first_step`."""
-        return {name: due_updates(atoms, first_step, updates) for name, atoms in self.schedules.items()}
+        """Quantity → updates of a piece before which it is measured, counted from its `first_step`.
+
+        A piece may begin within an epoch: after a budget that was spent there, and raised since.
+        """
+        within = first_step % self.updates_per_epoch > 0
+        return {
+            name: due_updates(tuple(a for a in atoms if not (within and a == "epoch")), first_step, updates)
+            for name, atoms in self.schedules.items()
+        }
 
     def scores_at(self, step: int, is_last: bool) -> list[str]:
         """Names of the scores that an evaluation at this step tells beside loss and accuracy."""
@@ -86,11 +94,13 @@ class Lanes:
     weight_decay: list[float]
     clip_norm: list[float]  # infinity where nothing is clipped
     schedules: list[Schedule]
+    label_smoothing: list[float]
     dropout: list[float]
     batch_seeds: list[int]
     dropout_seeds: list[int]
     patience: list[int | None]
     tolerance: list[float]
+    until_loss: list[float]  # −infinity where training goes on whatever the loss
     restore: list[str]
     initial: Tensor  # [R, P + S], the rows of the network before training
     best: Tensor  # [R, P + S], the rows of the network with the lowest validation loss so far
@@ -124,13 +134,12 @@ def probe_of(plan: Plan, lanes: Lanes) -> Probe:
     examples = lanes.parts["train"]
     inputs = examples.features[: plan.probe_examples]
     rows = torch.arange(len(inputs), device=inputs.device).expand(len(lanes.numbers), -1)
-    return Probe(inputs, examples.targets(rows), plan.loss, plan.output)
+    return Probe(inputs, examples.targets(rows), plan.loss)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Between two epochs: all that comes depends on these lanes, the epoch and the step alone."""
+    """Between two epochs, or after the last update: all that comes depends on these lanes and the step alone."""
 
-    epoch: int
     step: int
     lanes: Lanes

@@ -10,23 +10,29 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
+from mlpexp.critical_weights import of_torch, sigma_w
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
+from mlpexp.kernel.losses import Loss
+from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
-from mlpexp.kernel.own_activation import own_activation
+from mlpexp.kernel.own_activation import functions_of, own_activation
 from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
 from mlpexp.measurability import settled
 from mlpexp.shapes import layout_of
+from mlpexp.theory import Activation as InTheory
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -58,12 +64,13 @@ def plan_of(config: Config, parts: Parts) -> Plan:
     training = config.training
     measurements = settled(config, parts.dataset.task, len(parts.training))
     output, loss = output_and_loss(config, parts.dataset.task)
+    pace = pace_of(config, Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     return Plan(
-        epochs=training.epochs,
+        updates=pace.updates(**training.budget()),
+        updates_per_epoch=pace.updates_per_epoch,
         batch_size=training.batch_size,
         sampler=training.sampler,
-        loss=loss,
-        output=output,
+        loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
         schedules={name: measurements.schedule_of(name) for name in measurements.names},
         probe_examples=measurements.probe_examples,
@@ -78,7 +85,9 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     seeds = [config.stream_seeds() for config in configs]
     schemes = [_scheme(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
-    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters).to(device))
+    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
+    _scale_on_data(network, configs, parts.training.features)
+    network = Network(layout, network.activations, network.rows.to(device))
     rules = [
         _rule([configs[i] for i in lanes], device)
         for _, group in groupby(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
@@ -103,11 +112,13 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         weight_decay=[getattr(config.optimizer, "weight_decay", 0.0) for config in configs],
         clip_norm=[math.inf if c.training.clip_norm is None else c.training.clip_norm for c in configs],
         schedules=[_schedule(config) for config in configs],
+        label_smoothing=[config.training.label_smoothing for config in configs],
         dropout=[config.model.dropout for config in configs],
         batch_seeds=[s.get("batches", 0) for s in seeds],
         dropout_seeds=[s.get("dropout", 0) for s in seeds],
         patience=[config.training.patience for config in configs],
         tolerance=[config.training.tolerance for config in configs],
+        until_loss=[-math.inf if c.training.until_loss is None else c.training.until_loss for c in configs],
         restore=[config.training.restore for config in configs],
         initial=network.rows.clone(),
         best=network.rows.clone(),
@@ -120,8 +131,25 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
 
 
 def _scheme(config: Config) -> Scheme:
-    keys = config.initialisation.model_dump()
-    return SCHEMES[keys.pop("name")](**keys)
+    keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
+    if config.initialisation.name == "critical":
+        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: _in_theory(model, name))
+    return SCHEMES[config.initialisation.name](**keys)
+
+
+def _in_theory(model: Model, name: str) -> InTheory:
+    """A file of the user's own, as theory takes it."""
+    return of_torch(name, *functions_of((model.activation_sources or {})[name], name))
+
+
+def _scale_on_data(network: Network, configs: Sequence[Config], features: NDArray[np.generic]) -> None:
+    """The weights of lanes with initialisation=lsuv, each on a batch of its own, drawn from the training part."""
+    for lane, config in enumerate(configs):
+        if config.initialisation.name == "lsuv":
+            seed = config.stream_seeds()["initialisation"]
+            rows = batch_of(seed, config.initialisation.examples, len(features))
+            inputs = torch.from_numpy(features[rows]).to(network.parameters)
+            scale_to_unit_variance(network.lane(lane), inputs[None])
 
 
 def _schedule(config: Config) -> Schedule:

@@ -4,6 +4,7 @@ Flow: config → **measurability** → planning, lanes.
 """
 
 from mlpexp.config import Config, output_and_loss
+from mlpexp.kernel.losses import PROBABILITIES
 from mlpexp.measurement_catalogue import CATALOGUE, PRESETS
 from mlpexp.measurement_schema import Measurements
 
@@ -30,7 +31,9 @@ def undefined(name: str, config: Config, task: str, examples: int) -> str | None
     own = [file for file in model.activation_names() if file in (model.activation_sources or {})]
     if name == "sharpness" and own and model.depth > 1:
         return f"the Hessian needs σ″, which a file of your own does not tell ({', '.join(own)})"
-    if CATALOGUE[name].kind == "scores" and (task == "regression" or output_and_loss(config, task)[0] == "identity"):
+    if CATALOGUE[name].kind == "scores" and (
+        task == "regression" or output_and_loss(config, task)[0] not in PROBABILITIES
+    ):
         return "it is of probabilities, and the outputs are none"
     return None
 

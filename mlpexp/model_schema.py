@@ -63,7 +63,7 @@ class Model(Section):
         False, description="X_{l+1} = σ(X_l W_l) + X_l around layers 2 … L−1 of equal width"
     )
     dropout: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, lt=1, description="share of hidden units switched off")
-    output: Literal["auto", "sigmoid", "softmax", "identity"] = "auto"
+    output: Literal["auto", "sigmoid", "softmax", "identity", "relu"] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -167,10 +167,32 @@ PARAMETERS = {
 
 
 class Scaled(Section):
-    """Normal weights whose variance follows from the layer's sizes; biases start at zero."""
+    """Weights whose variance follows from the layer's sizes; biases start at zero."""
 
     name: Literal["glorot", "he", "lecun"]
     gain: Annotated[Real, Neutral(1.0)] = Field(1.0, gt=0, description="factor on the standard deviation")
+    distribution: Annotated[Literal["normal", "uniform"], Neutral("normal")] = "normal"
+
+
+class Orthogonal(Section):
+    """Weights with all singular values equal to the gain; biases start at zero."""
+
+    name: Literal["orthogonal"]
+    gain: Annotated[Real, Neutral(1.0)] = Field(1.0, gt=0, description="every singular value")
+
+
+class Critical(Section):
+    """Normal weights of the variance at which σ passes signals on unchanged (χ = 1, stable), Var(b) = sigma_b²."""
+
+    name: Literal["critical"]
+    sigma_b: Real = Field(0.0, ge=0)
+
+
+class Lsuv(Section):
+    """Orthogonal weights, scaled layer by layer to unit variance of z on a batch of the training part."""
+
+    name: Literal["lsuv"]
+    examples: Whole = Field(256, ge=2, description="size of that batch; all of the training part if it has fewer")
 
 
 class TorchDefault(Section):
@@ -187,4 +209,4 @@ class Normal(Section):
     sigma_b: Real = Field(0.0, ge=0)
 
 
-Initialisation = Annotated[Scaled | TorchDefault | Normal, Field(discriminator="name")]
+Initialisation = Annotated[Scaled | TorchDefault | Normal | Orthogonal | Critical | Lsuv, Field(discriminator="name")]

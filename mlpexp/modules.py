@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 }  # fmt: skip
 """torch's own modules; other activations go through `Elementwise`."""
 OUTPUTS: dict[str, nn.Module] = {
-    "identity": nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1),
+    "identity": nn.Identity(), "relu": nn.ReLU(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1),
 }  # fmt: skip
 
 

@@ -14,8 +14,16 @@ from pathlib import Path
 
 STABLE_PRODUCTS = "AUTO,STRICT"
 """The value of MKL_CBWR that training processes are started with."""
-ENVIRONMENT = {"MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""What stands in a training process's environment before torch is loaded."""
+HEAP = str(1 << 30)
+ENVIRONMENT = {
+    "MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": HEAP, "MALLOC_TRIM_THRESHOLD_": HEAP,
+}  # fmt: skip
+"""What stands in a training process's environment before torch is loaded.
+
+With the last two the C library keeps what a step lets go for the next one: handed back to the system, every temporary
+tensor would be zeroed by it again, page by page.
+"""
 
 PACKAGES = ("mlpexp", "torch", "numpy", "hydra-core", "pydantic", "scikit-learn", "mlflow", "pyarrow", "safetensors")
 

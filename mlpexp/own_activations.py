@@ -1,7 +1,7 @@
 """The check of a user's own activations before anything trains, in a process of its own.
 
-Flow: config → **own activations** → planning. `python -m mlpexp.own_activations FILE < text` prints what is wrong with
-a text, as a list in JSON. Nothing here loads torch in the calling process.
+Flow: config → **own activations** → planning. `python -m mlpexp.own_activations FILE [σ_b …] < text` prints what
+is wrong with a text, as a list in JSON. Nothing here loads torch in the calling process.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlpexp.config import Config
@@ -27,15 +28,23 @@ SAFE = "exp, expm1, log, log1p, tanh, erf, sqrt, clamp, where, abs, sign and + �
 
 def mistakes_of(configs: Sequence[Config]) -> list[str]:
     """A line for each mistake in an activation of the user's own that one of these configs names."""
-    sources = {file: text for config in configs for file, text in (config.model.activation_sources or {}).items()}
-    return [f"model.activation={file}: {line}" for file, text in sources.items() for line in _checked(file, text)]
+    sources: dict[tuple[str, str], set[float]] = {}
+    for config in configs:
+        for source in (config.model.activation_sources or {}).items():
+            scheme = config.initialisation
+            sources.setdefault(source, set()).update([scheme.sigma_b] if scheme.name == "critical" else [])
+    return [
+        f"model.activation={file}: {line}"
+        for (file, text), sigma_b in sources.items()
+        for line in _checked(file, text, tuple(sorted(sigma_b)))
+    ]
 
 
 @lru_cache
-def _checked(file: str, source: str) -> tuple[str, ...]:
+def _checked(file: str, source: str, sigma_b: tuple[float, ...]) -> tuple[str, ...]:
     """What `check` finds, in a process that is started as those that train."""
     environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(place or os.getcwd() for place in sys.path)}
-    command = [sys.executable, "-P", "-m", "mlpexp.own_activations", file]
+    command = [sys.executable, "-P", "-m", "mlpexp.own_activations", file, *map(repr, sigma_b)]
     try:
         done = subprocess.run(
             command, input=source.encode(), env=environment, capture_output=True, timeout=CHECK_SECONDS
@@ -49,8 +58,11 @@ def _checked(file: str, source: str) -> tuple[str, ...]:
         return (f"its check ended with code {done.returncode}: {last}",)
 
 
-def check(file: str, source: str) -> list[str]:
-    """What is wrong with the text of an activation: how it is written, its derivative, its bits."""
+def check(file: str, source: str, sigma_b: Sequence[float] = ()) -> list[str]:
+    """What is wrong with the text of an activation: how it is written, its derivative, its bits.
+
+    And whether it has a critical σ_w at each of these σ_b.
+    """
     from mlpexp.kernel.own_activation import functions_of
 
     try:
@@ -58,7 +70,8 @@ def check(file: str, source: str) -> list[str]:
     except BaseException as error:
         return [f"it cannot be run: {_told(error, file)}"]
     try:
-        return _wrong_kind(value, derivative) or _wrong_bits(value, derivative) or _wrong_numbers(value, derivative)
+        wrong = _wrong_kind(value, derivative) or _wrong_bits(value, derivative) or _wrong_numbers(value, derivative)
+        return wrong or _not_critical(file, value, derivative, sigma_b)
     except Exception as error:
         return [f"it fails: {_told(error, file)}"]
 
@@ -150,6 +163,16 @@ def _wrong_bits(value: Value, derivative: Derivative) -> list[str]:
     return []
 
 
+def _not_critical(file: str, value: Value, derivative: Derivative, sigma_b: Sequence[float]) -> list[str]:
+    """Why theory finds no critical σ_w for initialisation=critical."""
+    if not sigma_b:
+        return []
+    from mlpexp.critical_weights import of_activation, of_torch
+
+    found = [of_activation(of_torch(Path(file).stem, value, derivative), one) for one in sigma_b]
+    return [f"initialisation=critical: {one}" for one in found if isinstance(one, str)]
+
+
 def _told_bits(name: str, z: "Tensor", a: "Tensor", b: "Tensor", dtype: Any) -> str:
     i = int((a - b).abs().argmax())
     numbers = f"at z = {float(z[i]):.9g} in {_name(dtype)} it is {float(a[i]):.9g} and {float(b[i]):.9g}"
@@ -170,7 +193,7 @@ def _main() -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    lines = check(sys.argv[1], sys.stdin.buffer.read().decode())
+    lines = check(sys.argv[1], sys.stdin.buffer.read().decode(), [float(word) for word in sys.argv[2:]])
     print(json.dumps(lines))
 
 

@@ -4,18 +4,22 @@ Flow: config → **planning** → run.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
-from mlpexp.cohorts import Size, too_large, usable_memory, worker_count
+import numpy as np
+
+from mlpexp.cohorts import Size, pace_of, too_large, usable_memory, worker_count
+from mlpexp.composition import Point
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.measurability import refused, settled
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
 from mlpexp.own_activations import mistakes_of
-from mlpexp.refusals import ConfigError
+from mlpexp.refusals import ConfigError, RefusedPoints
 from mlpexp.results import Result, find
 from mlpexp.salvage import base_of, salvage
 
@@ -28,6 +32,7 @@ class DataFacts:
     task: str
     digest: str
     size: Size
+    negative_targets: int = 0
 
 
 @dataclass
@@ -65,18 +70,31 @@ class Order:
         """The facts of a config's data."""
         return self.facts[data_key(config)]
 
+    def extend(self, more: "Order") -> None:
+        """Take in the runs of an order that was made later; what is open in it is open here."""
+        start = len(self.configs)
+        for name, i in more.position.items():
+            self.position.setdefault(name, start + i)
+        self.configs += more.configs
+        self.fingerprints += more.fingerprints
+        self.facts |= more.facts
+        self.to_train += [start + i for i in more.to_train]
+        self.bases |= {start + i: base for i, base in more.bases.items()}
+        self.elsewhere += more.elsewhere
+
     def look_for_base(self, i: int) -> None:
         """Find out whether run i can go on from a recorded one."""
         config = self.configs[i]
         here = numerics(config.executor.device, STABLE_PRODUCTS)
-        base = base_of(self.outputs, config, self.fingerprints[i], self.of(config).digest, here)
+        pace = pace_of(config, self.size(config))
+        base = base_of(self.outputs, config, self.fingerprints[i], self.of(config).digest, here, pace)
         self.bases.pop(i, None)
         if base is not None:
             self.bases[i] = base
 
-    def epoch(self, i: int) -> int:
-        """The epoch at which run i goes on; 0 for a new one."""
-        return int(self.bases[i].facts["epoch"]) if i in self.bases else 0
+    def step(self, i: int) -> int:
+        """The step at which run i goes on; 0 for a new one."""
+        return self.bases[i].next_step if i in self.bases else 0
 
     def size(self, config: Config) -> Size:
         """What the memory of a lane depends on."""
@@ -84,9 +102,12 @@ class Order:
 
     def updates(self, config: Config) -> int:
         """Rows in a run's record: its updates, and the state after the last."""
-        training = config.training
-        per_epoch = 1 if training.sampler == "full" else -(-self.size(config).examples // training.batch_size)
-        return training.epochs * per_epoch + 1
+        return pace_of(config, self.size(config)).updates(**config.training.budget()) + 1
+
+    def warnings(self) -> list[str]:
+        """What is odd about the runs that are to be trained, each line once."""
+        todo = [self.configs[i] for i in self.to_train]
+        return list(dict.fromkeys(line for config in todo for line in warnings(config, self.of(config))))
 
     def result(self, name: str) -> Result:
         """The run with that fingerprint, once it is recorded; what is read of it is let go with it."""
@@ -106,12 +127,15 @@ class Order:
         return [found[name] for name in self.fingerprints]
 
 
-def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
+def plan(
+    configs: Sequence[Config], rerun: bool = False, known: Mapping[str, DataFacts] = MappingProxyType({})
+) -> Order:
     """Check all runs against their data, name them, and find out which must be trained.
 
+    `known` are facts of data that were loaded before; those are not loaded again.
     Raises ConfigError with a line for each mistake of any run.
     """
-    facts = check_all(configs)
+    facts = check_all(configs, known)
     configs = [with_settled(config, facts[data_key(config)]) for config in configs]
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
@@ -123,51 +147,75 @@ def plan(configs: Sequence[Config], rerun: bool = False) -> Order:
             continue
         first_of[name] = i
     for name, i in first_of.items():
-        known = find(order.outputs, name)
-        if known and not rerun and known.measurements.covers(order.configs[i].measurements):
-            if not agree(known.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
+        run = find(order.outputs, name)
+        if run and not rerun and run.measurements.covers(order.configs[i].measurements):
+            if not agree(run.numerics, numerics(configs[i].executor.device, STABLE_PRODUCTS)):
                 order.elsewhere.append(name)
             continue
-        if known:
-            order.configs[i] = measuring(order.configs[i], known.measurements)
+        if run:
+            order.configs[i] = measuring(order.configs[i], run.measurements)
         order.to_train.append(i)
         if not rerun:
             order.look_for_base(i)
     return order
 
 
-def check_all(configs: Sequence[Config]) -> dict[str, DataFacts]:
+def check_all(configs: Sequence[Config], known: Mapping[str, DataFacts] = MappingProxyType({})) -> dict[str, DataFacts]:
     """The facts of all data that occur; raises ConfigError with what any config asks of them in vain."""
-    facts, mistakes = load_facts(configs)
-    mistakes += mistakes_of(configs)
-    _must_agree(configs)
-    workers, memory = worker_count(configs[0], len(configs)), usable_memory()
-    for config in configs:
-        data = facts.get(data_key(config))
-        if data is None:
-            continue
-        mistakes += check(config, data)
-        oversized = too_large(config, data.size, workers, memory)
-        mistakes += [oversized] if oversized else []
+    facts, unloadable = load_facts([config for config in configs if data_key(config) not in known])
+    facts |= {key: known[key] for config in configs if (key := data_key(config)) in known}
+    mistakes = [line for lines in _mistakes_of_each(configs, facts, unloadable, len(configs)) for line in lines]
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
+    _must_agree(configs)
     return facts
 
 
-def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], list[str]]:
-    """The facts of each data section that occurs, and what is wrong with those that cannot be loaded."""
+def accept(points: Sequence[Point]) -> list[Config]:
+    """The configs of all points; raises RefusedPoints with every point that was refused, by its config or its data."""
+    composed = [point for point in points if point.config is not None]
+    configs = [point.config for point in composed if point.config is not None]
+    facts, unloadable = load_facts(configs)
+    runs = sum(config.replicates for config in configs)
+    for point, lines in zip(composed, _mistakes_of_each(configs, facts, unloadable, runs), strict=True):
+        point.mistakes = lines
+    if any(point.mistakes for point in points):
+        raise RefusedPoints([(point.overrides, point.mistakes) for point in points])
+    return configs
+
+
+def _mistakes_of_each(
+    configs: Sequence[Config], facts: Mapping[str, DataFacts], unloadable: Mapping[str, str], runs: int
+) -> Iterator[list[str]]:
+    """What each config asks of its data, of the memory or of its own files in vain."""
+    memory = usable_memory()
+    for config in configs:
+        key = data_key(config)
+        lines = list(mistakes_of([config]))
+        if key in unloadable:
+            lines.append(unloadable[key])
+        else:
+            lines += check(config, facts[key])
+            oversized = too_large(config, facts[key].size, worker_count(config, runs), memory)
+            lines += [oversized] if oversized else []
+        yield list(dict.fromkeys(lines))
+
+
+def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], dict[str, str]]:
+    """By data section: the facts of each that occurs, and what is wrong with those that cannot be loaded."""
     facts: dict[str, DataFacts] = {}
-    mistakes: list[str] = []
+    mistakes: dict[str, str] = {}
     for key, config in {data_key(config): config for config in configs}.items():
         try:
             parts = prepare(config.data)
         except DataError as error:
-            mistakes.append(str(error))
+            mistakes[key] = str(error)
             continue
         dataset = parts.dataset
         rows = len(parts.training) + len(parts.validation) + len(parts.test)
         size = Size(dataset.inputs, dataset.outputs, len(parts.training), rows)
-        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size)
+        negative = int((dataset.targets.astype(np.float64) < 0).sum()) if dataset.task == "regression" else 0
+        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size, negative)
     return facts, mistakes
 
 
@@ -181,10 +229,13 @@ def check(config: Config, data: DataFacts) -> list[str]:
             f"training.batch_size={training.batch_size} is more than the {data.size.examples} training examples of "
             f"{name}; choose a smaller one, or training.sampler=full"
         )
-    if loss == "cross_entropy" and data.task == "regression":
-        lines.append(f"training.loss=cross_entropy needs classes, but {name} is a regression; choose mse or mae")
-    elif loss == "cross_entropy" and output == "identity":
-        lines.append("training.loss=cross_entropy needs probabilities; set model.output=auto, softmax or sigmoid")
+    lines += _check_loss(loss, output, data)
+    lines += _check_budget(config, data)
+    if training.label_smoothing and not loss.startswith("cross_entropy"):
+        lines.append(
+            f"training.label_smoothing={training.label_smoothing:g} is of a cross-entropy, but the loss is {loss}; "
+            "leave it at 0" + ("" if data.task == "regression" else ", or choose training.loss=cross_entropy")
+        )
     if output == "softmax" and data.size.outputs == 1:
         lines.append(f"model.output=softmax needs several outputs, {name} has one; choose sigmoid or identity")
     elif output == "softmax" and data.task == "regression":
@@ -207,6 +258,54 @@ def check(config: Config, data: DataFacts) -> list[str]:
 def with_settled(config: Config, data: DataFacts) -> Config:
     """The config with its measurements spelt out, without what the run does not define."""
     return config.model_copy(update={"measurements": settled(config, data.task, data.size.examples)})
+
+
+def _check_loss(loss: str, output: str, data: DataFacts) -> list[str]:
+    """Where a cross-entropy finds no probabilities, or none to average."""
+    if not loss.startswith("cross_entropy"):
+        return []
+    if data.task == "regression":
+        return [f"training.loss={loss} needs classes, but {data.name} is a regression; choose mse, mae or huber"]
+    if output not in ("sigmoid", "softmax"):
+        return [f"training.loss={loss} needs probabilities; set model.output=auto, softmax or sigmoid"]
+    if loss == "cross_entropy_mean" and output == "softmax":
+        return [
+            "training.loss=cross_entropy_mean is a mean over sigmoid outputs (torch's BCEWithLogitsLoss); that of a "
+            "softmax is cross_entropy, in torch as well"
+        ]
+    return []
+
+
+def _check_budget(config: Config, data: DataFacts) -> list[str]:
+    """Where a budget of examples or FLOPs does not pay for one update."""
+    training, pace = config.training, pace_of(config, data.size)
+    if training.epochs is not None or training.updates is not None or pace.updates(**training.budget()):
+        return []
+    one = pace.spent(1)
+    key = "flops" if training.examples is None else "examples"
+    return [
+        f"training.{key}={training.budget()[key]} is less than one update, of {one['examples']} examples and "
+        f"{one['flops']} FLOPs; give more, or choose a smaller training.batch_size"
+    ]
+
+
+RPROP_WITH_BATCHES = (
+    "optimizer=rprop reads signs of gradients alone, and with fewer than all examples in a batch these change by "
+    "chance: it was made for training.sampler=full"
+)
+
+
+def warnings(config: Config, data: DataFacts) -> list[str]:
+    """What a run may be asked for, though it is odd; a line each."""
+    training, lines = config.training, []
+    if config.optimizer.name == "rprop" and training.sampler != "full" and training.batch_size < data.size.examples:
+        lines.append(RPROP_WITH_BATCHES)
+    if config.model.output == "relu" and data.negative_targets:
+        lines.append(
+            f"model.output=relu is never below 0, but {data.negative_targets} targets of {data.name} are: it cannot "
+            "reach them"
+        )
+    return lines
 
 
 def data_key(config: Config) -> str:

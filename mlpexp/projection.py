@@ -13,7 +13,7 @@ import numpy as np
 from mlpexp.config import digest
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
-from mlpexp.verdicts import signal_profile, signal_sentence
+from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
 
 MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Projection:
-    """All that MLflow is told of a run, but its files."""
+    """All that MLflow is told of a run, but its files. `dataset` is empty where a run has none."""
 
     name: str
     start: int
@@ -90,9 +90,15 @@ def _tags(result: Result) -> dict[str, str]:
 def _note(result: Result, sentence: str) -> str:
     """What the run's page says first."""
     ended = f"diverged at step {result.facts['diverged_at_step']}" if result.status == "diverged" else result.status
+    spent = result.spent
+    took = "".join(f"{spent[unit]:,} {unit}, " for unit in ("updates", "examples") if unit in spent)
+    took += f"{power_of_ten(spent['flops'])} FLOPs; " if spent else ""
+    odd = "".join(f"\n- {line}" for line in result.warnings)
     rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
     table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
-    return f"**{ended.replace('_', ' ')}**: {sentence}.\n\n{table}\n\nThe full record is `{result.folder}`.\n"
+    return (
+        f"**{ended.replace('_', ' ')}**: {took}{sentence}.\n{odd}\n\n{table}\n\nThe full record is `{result.folder}`.\n"
+    )
 
 
 def _dataset(result: Result) -> dict[str, str]:

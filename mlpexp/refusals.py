@@ -26,9 +26,47 @@ class ConfigError(ValueError):
         self.mistakes = [redact(line) for line in mistakes]
         super().__init__("\n".join(self.mistakes))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[list[str]]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         """It crosses process borders whole."""
         return type(self), (self.mistakes,)
+
+    def report(self) -> list[str]:
+        """What a user reads, line by line."""
+        return [f"mlpexp: {line}" for line in self.mistakes]
+
+
+class RefusedPoints(ConfigError):
+    """Some points of a sweep are refused; `points` has the overrides of every point and its mistakes, if any."""
+
+    def __init__(self, points: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
+        super().__init__(list(dict.fromkeys(line for _, mistakes in points for line in mistakes)))
+        self.points = points
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        """It crosses process borders whole."""
+        return type(self), (self.points,)
+
+    def report(self) -> list[str]:
+        """Each mistake once, with a number, and a row for each refused point: its own overrides, and its mistakes.
+
+        No rows where all points make the same mistakes.
+        """
+        number = {line: f"[{i}]" for i, line in enumerate(self.mistakes, 1)}
+        common = set.intersection(*(set(words) for words, _ in self.points))
+        rows = [
+            (redact(" ".join(word for word in words if word not in common)), " ".join(number[redact(m)] for m in made))
+            for words, made in self.points
+            if made
+        ]
+        if len(rows) == len(self.points) and len({made for _, made in rows}) == 1:
+            return super().report()
+        width = max(len("point"), *(len(name) for name, _ in rows))
+        return [
+            f"mlpexp: {len(rows)} of {len(self.points)} points are refused, nothing was trained",
+            *(f"  {number[line]} {line}" for line in self.mistakes),
+            f"{'point':{width}}  refused for",
+            *(f"{name:{width}}  {made}" for name, made in rows),
+        ]
 
 
 CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*\\?:[/\\]*//)(?P<user>[^\s:/@'\"\\]*)\\?:[^\s/'\"]*@")

@@ -68,7 +68,7 @@ def data_change(old: Result) -> list[str]:
     """Whether the data have changed since the run was recorded."""
     facts, mistakes = load_facts([old.config])
     if mistakes:
-        raise ConfigError(mistakes)
+        raise ConfigError(list(mistakes.values()))
     now = next(iter(facts.values())).digest
     if now == old.facts["data"]["digest"] and fingerprint(old.config, now) == old.fingerprint:
         return []

@@ -144,7 +144,7 @@ class Record:
 class Result:
     """One finished run, read from its folder when asked.
 
-    `status` is finished, diverged or stopped_early; a diverged run has no scores.
+    `status` is finished, diverged, stopped_early or reached_loss; a diverged run has no scores.
 
     >>> from mlpexp import compose, run
     >>> result, = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
@@ -192,8 +192,29 @@ class Result:
 
     @property
     def status(self) -> str:
-        """`finished`, `diverged` or `stopped_early`."""
+        """`finished`, `diverged`, `stopped_early` or `reached_loss`."""
         return str(self.facts["status"])
+
+    @property
+    def next_step(self) -> int:
+        """Updates after which its state was kept: a run that goes on from it begins with this step."""
+        last: int = self.facts["last_step"]  # of one that left, the last row before its checkpoint
+        return last + 1 if self.has_left else last
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it did not come to its end: it was interrupted, or a search gave it up."""
+        return self.status in ("interrupted", "pruned")
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """What training took: `updates`, `epochs`, `examples` and `flops`; empty in records older than that."""
+        return dict(self.facts.get("spent", {}))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the run, a line each."""
+        return list(self.facts.get("warnings", []))
 
     @property
     def measurements(self) -> Measurements:
@@ -264,8 +285,8 @@ def find(outputs: str | Path, fingerprint: str) -> Result | None:
 def load(outputs: str | Path | None = None) -> "pd.DataFrame":
     """All finished runs as a pandas table, one row a run, without training anything.
 
-    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores, flat
-    config keys, and `folder`. `outputs` is the folder that was
+    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores,
+    `spent.updates` (and epochs, examples, FLOPs), flat config keys, and `folder`. `outputs` is the folder that was
     trained into: `$MLPEXP_OUTPUTS`, else `outputs` here, unless given.
 
     >>> from mlpexp import load
@@ -279,6 +300,7 @@ def load(outputs: str | Path | None = None) -> "pd.DataFrame":
         {"fingerprint": run.fingerprint, "status": run.status, "point": run.config.point()}
         | {"numerics": digest(run.numerics)[:8]}
         | run.scores
+        | {f"spent.{unit}": number for unit, number in run.spent.items()}
         | run.config.flat()
         | {"folder": str(run.folder)}
         for run in recorded(outputs or os.environ.get("MLPEXP_OUTPUTS", "outputs"))

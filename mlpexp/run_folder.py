@@ -24,7 +24,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from mlpexp import record_files, yaml_text
-from mlpexp.journal import CHECKPOINT, json_bytes, write_atomically
+from mlpexp.journal import CHECKPOINT, bring_to_disk, json_bytes
+from mlpexp.kernel.budget import Pace
 from mlpexp.kernel.layout import Layout
 from mlpexp.measurement_catalogue import numbers_a_step
 from mlpexp.measurement_schema import Measurements, due_updates
@@ -49,9 +50,9 @@ def write_runs(
 ) -> None:
     """Write the run folder of each lane.
 
-    `headers[lane]` has fingerprint, config, result, normalisation, environment, the names of evaluations,
-    and as `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept
-    beside their weights.
+    `headers[lane]` has fingerprint, config, result, pace, normalisation, environment, the names of evaluations, and as
+    `base` the folder of the run that this one went on from, or None. `states` of lanes that may go on are kept beside
+    their weights, without those rows that are these weights.
     """
     runs.mkdir(parents=True, exist_ok=True)
     places = {ending.lane: runs / f".{headers[ending.lane]['fingerprint']}.{os.getpid()}" for ending in endings}
@@ -66,9 +67,18 @@ def write_runs(
         header = headers[ending.lane]
         _write_rest(places[ending.lane], ending, header)
         if ending.lane in states:
-            kept = {name: array for name, array in states[ending.lane].items() if name not in ("parameters", "best")}
-            write_atomically(places[ending.lane] / CHECKPOINT, save(kept))
+            kept = _beside_weights(states[ending.lane], ending)
+            (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
+        for path in (*places[ending.lane].iterdir(), places[ending.lane]):
+            bring_to_disk(path)  # before the rename: a folder that is there is whole, whenever the power fails
         move_into_place(places[ending.lane], runs / header["fingerprint"])
+    bring_to_disk(runs)
+
+
+def _beside_weights(state: Mapping[str, Array], ending: Ending) -> dict[str, Array]:
+    """What of a state is not in the files of weights already."""
+    written = {"parameters": ending.final, "best": ending.best}
+    return {name: a for name, a in state.items() if name not in written or not np.array_equal(a, written[name])}
 
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
@@ -95,15 +105,16 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "diverged_at_step": ending.last_step if ending.status == "diverged" else None,
         "last_step": ending.last_step,
         "best_step": ending.best_step,
+        "spent": Pace(**header["pace"]).spent(ending.last_step),
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
-    write_atomically(place / "config.yaml", yaml_text.dump(header["config"]).encode())
+    (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
     layout = _layout(header["config"], header["result"])
     for name, row in (("best", ending.best), ("final", ending.final)):
-        write_atomically(place / f"{name}.safetensors", save(tensors(row, layout)))
-    write_atomically(place / "normalisation.safetensors", save(header["normalisation"]))
-    write_atomically(place / "environment.json", json_bytes(header["environment"]))
-    write_atomically(place / "result.json", json_bytes(result))
+        (place / f"{name}.safetensors").write_bytes(save(tensors(row, layout)))
+    (place / "normalisation.safetensors").write_bytes(save(header["normalisation"]))
+    (place / "environment.json").write_bytes(json_bytes(header["environment"]))
+    (place / "result.json").write_bytes(json_bytes(result))
 
 
 def tensors(row: Array, layout: Layout) -> dict[str, Array]:

@@ -17,11 +17,12 @@ from typing import Any
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display, counted
-from mlpexp.execution import Executor, Progress, Task, executor
+from mlpexp.execution import Executor, Task, executor
 from mlpexp.leases import Leases, holds
-from mlpexp.planning import Order, plan
+from mlpexp.planning import Order, plan, warnings
 from mlpexp.results import Result
 from mlpexp.salvage import salvage
+from mlpexp.signals import Progress
 
 POLL_SECONDS, WAIT_SECONDS = 0.1, 0.5
 
@@ -71,10 +72,10 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
     return plan([one for point in points for one in point.runs()], again)
 
 
-def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list[Result]:
+def execute(order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
 
-    `sweep` names the sweep that asks, in the tracking store.
+    `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before.
     """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
@@ -86,6 +87,9 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
             )
         if order.bases:
             display.note(f"going on from an interrupted or a shorter run: {counted(len(order.bases), 'run')}")
+        planned = order.warnings()
+        for line in () if told else planned:
+            display.warning(line)
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             try:
@@ -95,9 +99,13 @@ def execute(order: Order, quiet: bool = False, sweep: str | None = None) -> list
                     raise DiskFull(order.outputs) from None
                 raise
         track([order.result(name) for name in wanted if name not in fresh])
-    if failures:
-        raise RunError("\n".join(failures))
-    return order.results()
+        if failures:
+            raise RunError("\n".join(failures))
+        results = order.results()
+        found = Counter(line for run in results if run.fingerprint in fresh for line in run.warnings)
+        for line in (line for line in found if line not in planned):  # what training found
+            display.warning(f"{line} ({found[line]} of {counted(len(wanted), 'run')})")
+    return results
 
 
 def train_with_leases(order: Order, display: Display, track: Track) -> list[str]:
@@ -140,31 +148,38 @@ def train_all(order: Order, display: Display, track: Track) -> list[str]:
         attempts = Attempts(order, where)
         for cohort in cohorts:
             attempts.start([order.to_train[i] for i in cohort])
-        return list(_watch(attempts, display, track))
+        while attempts.open:
+            look(attempts, display, track)
+        return list(attempts.failed.values())
 
 
 def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
     """How the open runs are grouped, as positions in `order.to_train`, and how many processes train them."""
     configs = [order.configs[i] for i in order.to_train]
     workers = worker_count(configs[0], len(configs))
-    epochs = [order.epoch(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, epochs)
+    steps = [order.step(i) for i in order.to_train]
+    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, steps)
     return cohorts, min(workers, len(cohorts))
 
 
 class Attempts:
-    """The cohorts under way. One that fails is tried again in halves, so that a poisonous run fails alone."""
+    """The cohorts under way. One that fails is tried again in halves, so that a poisonous run fails alone.
 
-    def __init__(self, order: Order, where: Executor) -> None:
-        self.order, self.where = order, where
+    `failed` has a line for each run that failed for good, by its fingerprint; `watched` is what cohorts tell meanwhile.
+    """
+
+    def __init__(self, order: Order, where: Executor, watched: str | None = None) -> None:
+        self.order, self.where, self.watched = order, where, watched
         self.open: dict[Future[list[str]], tuple[Task, list[int], bool]] = {}
+        self.failed: dict[str, str] = {}
+        self.run_steps = 0
 
     def start(self, positions: list[int], again: bool = False) -> None:
         """Submit a cohort of the order's runs."""
-        task = _task(self.order, positions)
+        task = _task(self.order, positions, self.watched)
         self.open[self.where.submit(task)] = task, positions, again
 
-    def retry(self, future: "Future[list[str]]", positions: list[int], error: BaseException, again: bool) -> bool:
+    def retry(self, positions: list[int], error: BaseException, again: bool) -> bool:
         """Start a failed cohort again; False where it was a single run that has had its chance.
 
         A run alone gets a second one where a process died: it may have been another run's fault.
@@ -172,13 +187,11 @@ class Attempts:
         died = isinstance(error, BrokenExecutor)
         if len(positions) == 1 and (again or not died):
             return False
-        if died:
-            self.where.recover(future)
         salvage(self.order.outputs)
         alike: dict[int, list[int]] = {}
         for i in positions:
             self.order.look_for_base(i)
-            alike.setdefault(self.order.epoch(i), []).append(i)
+            alike.setdefault(self.order.step(i), []).append(i)
         for same in alike.values():
             middle = (len(same) + 1) // 2
             for half in (same[:middle], same[middle:]):
@@ -187,41 +200,41 @@ class Attempts:
         return True
 
 
-def _watch(attempts: Attempts, display: Display, track: Track) -> Iterator[str]:
-    """Follow the cohorts until all have ended; yields a line for each run that failed for good."""
-    order, done = attempts.order, 0
-    while attempts.open:
-        ended, under_way = wait(attempts.open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for future in ended:
-            _, positions, again = attempts.open.pop(future)
-            error = future.exception()
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise error  # every other cohort would fail as well
-            # of a failed cohort, runs that ended before its last checkpoint are recorded all the same; of a finished
-            # one those are not whose lease another process took over meanwhile
-            whole = [i for i in positions if order.is_recorded_since(order.fingerprints[i])]
-            positions = [i for i in positions if i not in whole]
-            if whole:
-                done += sum(order.updates(order.configs[i]) for i in whole)
-                results = [order.result(order.fingerprints[i]) for i in whole]
-                display.finished(len(whole))
-                display.scored(results)
-                track(results)
-            if error is None or not positions:
-                continue
-            if attempts.retry(future, positions, error, again):
-                display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
-            else:
-                name = order.fingerprints[positions[0]]
-                told = _keep_traceback(order, name, error)
-                command = order.configs[positions[0]].command()
-                line = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
-                display.failed(line)
-                yield line
-        display.progress(
-            done
-            + sum(Progress.read(attempts.open[future][0].folder) for future in under_way if future in attempts.open)
-        )
+def look(attempts: Attempts, display: Display, track: Track) -> None:
+    """Take what has ended since the last look: track what is recorded, try again or give up what failed."""
+    order = attempts.order
+    ended, under_way = wait(attempts.open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+    for future in ended:
+        _, positions, again = attempts.open.pop(future)
+        error = future.exception()
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise error  # every other cohort would fail as well
+        # of a failed cohort, runs that ended before its last checkpoint are recorded all the same; of a finished
+        # one those are not whose lease another process took over meanwhile
+        whole = [i for i in positions if order.is_recorded_since(order.fingerprints[i])]
+        positions = [i for i in positions if i not in whole]
+        if whole:
+            attempts.run_steps += sum(order.updates(order.configs[i]) for i in whole)
+            results = [order.result(order.fingerprints[i]) for i in whole]
+            display.finished(len(whole))
+            display.scored(results)
+            track(results)
+        if error is None or not positions:
+            continue
+        if attempts.retry(positions, error, again):
+            display.note(f"trying {counted(len(positions), 'run')} again: {_reason(error)}")
+        else:
+            name = order.fingerprints[positions[0]]
+            told = _keep_traceback(order, name, error)
+            command = order.configs[positions[0]].command()
+            attempts.failed[name] = f"{name} failed: {_reason(error)} ({told}); alone: {command}"
+            display.failed(attempts.failed[name])
+    begun = [attempts.open[future] for future in under_way if future in attempts.open]
+    begun = [attempt for attempt in begun if attempt[0].folder.exists()]
+    display.progress(
+        attempts.run_steps + sum(Progress.read(task.folder) for task, *_ in begun),
+        running=sum(len(positions) for _, positions, _ in begun),
+    )
 
 
 def _keep_traceback(order: Order, name: str, error: BaseException) -> str:
@@ -239,7 +252,7 @@ def _reason(error: BaseException) -> str:
     return (f"{type(error).__name__}: {error}".strip().splitlines() or ["?"])[0]
 
 
-def _task(order: Order, positions: Sequence[int]) -> Task:
+def _task(order: Order, positions: Sequence[int], watched: str | None = None) -> Task:
     configs = [order.configs[i] for i in positions]
     names = [order.fingerprints[i] for i in positions]
     contents = [config.record() | {"executor": config.executor.model_dump()} for config in configs]
@@ -249,8 +262,10 @@ def _task(order: Order, positions: Sequence[int]) -> Task:
         order.of(configs[0]).digest,
         str(order.outputs),
         bases=[str(order.bases[i].folder) if i in order.bases else None for i in positions],
-        epoch=order.epoch(positions[0]),
+        step=order.step(positions[0]),
         leases=[order.leases[name] for name in names],
+        warnings=[warnings(config, order.of(config)) for config in configs],
+        watched=watched,
     )
 
 
@@ -268,9 +283,17 @@ class WholePoints:
     """Holds runs back until all replicates of their point are there: a point gets one picture, of all its seeds."""
 
     def __init__(self, order: Order) -> None:
-        names = {name: config.point() for name, config in zip(order.fingerprints, order.configs, strict=True)}
-        self.missing = Counter(names.values())
+        self.missing: Counter[str] = Counter()
         self.held: dict[str, list[Result]] = {}
+        self.known: set[str] = set()
+        self.expect(order.fingerprints, order.configs)
+
+    def expect(self, names: Sequence[str], configs: Sequence[Config]) -> None:
+        """More runs will come; those that are known already count once."""
+        for name, config in zip(names, configs, strict=True):
+            if name not in self.known:
+                self.known.add(name)
+                self.missing[config.point()] += 1
 
     def after(self, results: list[Result]) -> list[list[Result]]:
         """Points that are whole now that these runs are recorded too."""
@@ -289,8 +312,12 @@ class WholePoints:
 
 
 @contextmanager
-def tracker(order: Order, display: Display, sweep: str | None = None) -> Iterator[Track]:
+def tracker(
+    order: Order, display: Display, sweep: str | None = None, complete: WholePoints | None = None
+) -> Iterator[Track]:
     """A function that shows runs in the tracking store, one batch after the other in a thread of its own.
+
+    `complete` is the caller's where more runs will come than the order has now.
 
     A store that is away stops nothing: the run folders are the record, and the same command shows them later.
     """
@@ -329,7 +356,7 @@ def tracker(order: Order, display: Display, sweep: str | None = None) -> Iterato
 
     with ThreadPoolExecutor(1, "tracking") as writer:
         batches = [writer.submit(prepare)]
-        complete = WholePoints(order)
+        complete = complete or WholePoints(order)
         yield lambda results: batches.extend(writer.submit(show, runs) for runs in complete.after(results))
         batches += [writer.submit(show, runs) for runs in complete.rest()]
         display.waiting("writing to MLflow")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlpexp.kernel.calibration import calibration_error, confidences, squared_errors
-from mlpexp.kernel.losses import LOSSES, correct
+from mlpexp.kernel.losses import PROBABILITIES, correct
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Lanes, Plan
 from mlpexp.records import Ending, gaps, metric
@@ -25,6 +25,8 @@ def evaluate(
 ) -> dict[str, Tensor]:
     """`loss/…` and, for classes, `accuracy/…` of each lane on the named parts, [R] in double precision.
 
+    The loss is that of the labels as they are, without penalties, dropout and label smoothing: these belong to training
+    alone, and so it can be compared between runs that differ in them.
     `scores` may name brier and calibration_error too; they come where the outputs are probabilities of classes.
     """
     found: dict[str, Tensor] = {}
@@ -34,19 +36,20 @@ def evaluate(
             continue
         losses = examples.features.new_empty(len(lanes.numbers), len(examples), dtype=torch.float64)
         right = torch.empty_like(losses, dtype=torch.bool)
-        wanted = [score for score in scores if examples.labels is not None and plan.output != "identity"]
+        honest = examples.labels is not None and plan.loss.output in PROBABILITIES
+        wanted = list(scores) if honest else []
         errors, confidence = (torch.empty_like(losses) if wanted else losses for _ in range(2))
         for start, z in predict(lanes.network, examples.features, EVALUATION_ROWS):
             end = min(start + EVALUATION_ROWS, len(examples))
             rows = torch.arange(start, end, device=z.device).expand(len(lanes.numbers), -1)
             chunk = z[:, : end - start].contiguous()
             targets = examples.targets(rows)
-            losses[:, start:end] = LOSSES[plan.loss](chunk, targets, plan.output)[0]
+            losses[:, start:end] = plan.loss(chunk, targets)[0]
             if wanted:
-                errors[:, start:end] = squared_errors(chunk, targets, plan.output)
-                confidence[:, start:end] = confidences(chunk, plan.output)
+                errors[:, start:end] = squared_errors(chunk, targets, plan.loss.output)
+                confidence[:, start:end] = confidences(chunk, plan.loss.output)
             if examples.labels is not None:
-                right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.output)
+                right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.loss.output)
         found[metric("loss", name)] = losses.sum(dim=1) / len(examples)
         if examples.labels is not None:
             found[metric("accuracy", name)] = right.sum(dim=1, dtype=torch.float64) / len(examples)
@@ -73,8 +76,30 @@ def remember_best(lanes: Lanes, evaluation: dict[str, Tensor], step: int) -> Ten
     return lanes.waited >= patience
 
 
-def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) -> Iterator[Ending]:
-    """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none."""
+def reached_loss(lanes: Lanes, evaluation: dict[str, Tensor]) -> Tensor:
+    """Which lanes have come down to the training loss that they train for, [R]; none where nothing was evaluated."""
+    loss = evaluation.get(metric("loss", "train"))
+    if loss is None:
+        return torch.zeros_like(lanes.best_step, dtype=torch.bool)
+    return loss <= loss.new_tensor(lanes.until_loss)
+
+
+def outputs_are_off(plan: Plan, lanes: Lanes) -> Tensor:
+    """Lanes whose ReLU outputs are 0 for every training example, [R]: so is δ, and there is nothing to learn from."""
+    features = lanes.parts["train"].features
+    if plan.loss.output != "relu":
+        return torch.zeros_like(lanes.best_step, dtype=torch.bool)
+    largest = features.new_full((len(lanes.numbers),), -torch.inf)
+    for start, z in predict(lanes.network, features, EVALUATION_ROWS):
+        largest = torch.maximum(largest, z[:, : len(features) - start].amax(dim=(1, 2)))
+    return largest <= 0
+
+
+def endings(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> Iterator[Ending]:
+    """How each of these lanes ended, with the scores of its restored weights; a diverged lane has none.
+
+    `evaluation` is that of `step`, empty where lanes diverged on the way.
+    """
     final = lanes.network.rows
     unjudged = torch.isinf(lanes.best_loss)  # no validation part: the last weights are the best that is known
     best = torch.where(unjudged[:, None], final, lanes.best)
@@ -82,15 +107,31 @@ def endings(plan: Plan, lanes: Lanes, step: int, stopped_early: bool = False) ->
     restored = torch.tensor([how == "best" for how in lanes.restore], device=final.device)[:, None]
     network = Network(lanes.network.layout, lanes.network.activations, torch.where(restored, best, final))
     scores = evaluate(plan, replace(lanes, network=network), ("train", "validation", "test"))
+    reached = reached_loss(lanes, evaluation).tolist()
     for i, number in enumerate(lanes.numbers):
         diverged_at = int(lanes.diverged_at[i])
         own = {} if diverged_at >= 0 else {name: float(value[i]) for name, value in scores.items()}
+        early = "stopped_early" if step < plan.updates else "finished"
         yield Ending(
             lane=number,
-            status="diverged" if diverged_at >= 0 else "stopped_early" if stopped_early else "finished",
+            status="diverged" if diverged_at >= 0 else "reached_loss" if reached[i] else early,
             last_step=diverged_at if diverged_at >= 0 else step,
             best_step=int(best_step[i]),
             final=final[i].numpy(force=True).copy(),
             best=best[i].numpy(force=True).copy(),
             scores=own | gaps(own),
+        )
+
+
+def pruned(lanes: Lanes, step: int) -> Iterator[Ending]:
+    """How lanes end that leave at a pause: with their last row and their weights, and without scores."""
+    for i, number in enumerate(lanes.numbers):
+        yield Ending(
+            lane=number,
+            status="pruned",
+            last_step=step - 1,
+            best_step=int(lanes.best_step[i]),
+            final=lanes.network.parameters[i].numpy(force=True).copy(),
+            best=lanes.best[i].numpy(force=True).copy(),
+            scores={},
         )

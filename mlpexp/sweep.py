@@ -4,29 +4,35 @@ Flow: Hydra's sweeper → launcher plugin → **sweep** → runner → display.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import NoReturn, Self
 
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from mlpexp import yaml_text
-from mlpexp.composition import Composer
+from mlpexp.composition import Composer, parse
 from mlpexp.config import Config, digest
-from mlpexp.display import counted, show_places, show_points, show_profiles
-from mlpexp.estimates import spelt, training_seconds
+from mlpexp.display import counted, show_places, show_points, show_profiles, spelt
+from mlpexp.estimates import training_seconds
 from mlpexp.journal import json_bytes, write_atomically
-from mlpexp.planning import Order
+from mlpexp.planning import Order, accept
 from mlpexp.results import Result
 from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
-from mlpexp.verdicts import leading_score, mean, points
+from mlpexp.verdicts import points, validation_score
+
+ASKS_CONFIG = re.compile(r"\$\{(?!hydra[.:])")
+"""An interpolation of the point's own values."""
 
 MOST_PROFILES = 6
 """With more points than this the profiles are left to the dashboard."""
@@ -49,11 +55,12 @@ def launch(
     options: Options = Options(),
 ) -> list[JobReturn]:
     """Train all points of a batch; one JobReturn each, in order. Exits with 1 where runs failed."""
-    composer = Composer(files, str(hydra_config.hydra.job.config_name))
-    configs = composer.configs(job_overrides)
+    searched = [word for word in hydra_config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
+    composer = Composer(files, str(hydra_config.hydra.job.config_name), searched)
+    configs = accept(composer.points(job_overrides, first))
     order = order_of(configs)  # refuses before anything is written
     sweep = Sweep.of(order, Path(str(hydra_config.hydra.sweep.dir)), options)
-    folders = [_job_folder(hydra_config, first + i) for i in range(len(configs))]
+    folders = [job_folder(hydra_config, *job) for job in zip(job_overrides, configs, count(first), strict=False)]
     console, failed = Console(), None
     try:
         write_job_folders(hydra_config, job_overrides, configs, folders)
@@ -64,7 +71,7 @@ def launch(
             configs = [pick.fresh for pick in picks]
             order = order_of(configs)
         sweep.keep(order, job_overrides)
-        execute(order, sweep=sweep.name)
+        execute(order, sweep=sweep.name, told=bool(options.tune))
     except DiskFull as error:
         _tell(error, console)
     except OSError as error:
@@ -174,14 +181,24 @@ def plan_lines(order: Order) -> list[str]:
     ]
     if order.bases:
         lines.append(f"{len(order.bases)} of them go on from where they were interrupted, or from a shorter run")
-    return lines
+    return [*lines, *order.warnings()]
 
 
-def _job_folder(hydra_config: DictConfig, number: int) -> Path:
-    """What hydra.sweep.dir and hydra.sweep.subdir say for a job."""
+def job_folder(hydra_config: DictConfig, overrides: Sequence[str], config: Config, number: int) -> Path:
+    """What hydra.sweep.dir and hydra.sweep.subdir say for a job, as Hydra's own launchers read them."""
+    job, sweep = hydra_config.hydra.job, hydra_config.hydra.sweep
+    names = job.config.override_dirname
+    dirname = get_overrides_dirname(
+        [parse(word) for word in overrides],
+        exclude_keys=list(names.exclude_keys),
+        item_sep=names.item_sep,
+        kv_sep=names.kv_sep,
+    )
     with open_dict(hydra_config):
-        hydra_config.hydra.job.num, hydra_config.hydra.job.id = number, str(number)
-    return Path(str(hydra_config.hydra.sweep.dir)) / str(hydra_config.hydra.sweep.subdir)
+        job.num, job.id, job.override_dirname = number, str(number), dirname
+        if ASKS_CONFIG.search(str(dict(OmegaConf.to_container(sweep))["subdir"])):  # type: ignore[arg-type]
+            hydra_config.merge_with(config.shown())
+    return Path(str(sweep.dir)) / str(sweep.subdir)
 
 
 def _job_return(config: Config, overrides: Sequence[str], folder: Path, runs: Sequence[Result]) -> JobReturn:
@@ -192,10 +209,3 @@ def _job_return(config: Config, overrides: Sequence[str], folder: Path, runs: Se
     returned.status = JobStatus.COMPLETED
     returned.return_value = validation_score(runs)
     return returned
-
-
-def validation_score(runs: Sequence[Result]) -> float | None:
-    """Mean accuracy (else loss) on the validation part; None where no run has one."""
-    name, _ = leading_score(runs, "validation")
-    values = [run.scores[name] for run in runs if name in run.scores]
-    return mean(values).value if values else None

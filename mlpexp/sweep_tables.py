@@ -11,7 +11,7 @@ from pathlib import Path
 from mlpexp.records import PARTS, metric
 from mlpexp.results import Result
 from mlpexp.tuning import Pick
-from mlpexp.verdicts import labels, leading_score, mean, paired_difference, points, ranked
+from mlpexp.verdicts import labels, leading_score, mean, paired_difference, points, ranked, varying
 
 SCORES = [metric(kind, part) for kind in ("accuracy", "loss") for part in PARTS] + ["gap/accuracy", "gap/loss"]
 
@@ -23,9 +23,7 @@ def write_points(file: Path, results: Sequence[Result], bootstrap: bool = False)
     groups = points(results)
     names, best = labels(groups), ranked(groups)[0]
     judged, _ = leading_score(results, "validation")
-    flats = {point: runs[0].config.flat() for point, runs in groups.items()}
-    keys = list(dict.fromkeys(key for flat in flats.values() for key in flat if not key.startswith("seed")))
-    keys = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
+    keys, flats = varying(groups)
     difference = f"{judged}/difference_to_best"
     columns = [column for name in (*SCORES, difference) for column in (name, f"{name}/low", f"{name}/high")]
     with open(file, "w", newline="") as stream:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
 from mlpexp.journal import write_atomically
-from mlpexp.projection import ARTIFACTS, project, version_of
+from mlpexp.projection import ARTIFACTS, Projection, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
 
@@ -73,13 +73,51 @@ class Store:
                     shown.sweeps.append(sweep)
                     client.set_tag(shown.run_id, "mlpexp.sweep", " ".join(shown.sweeps))
                     shown.write(result)
-            found = {result.fingerprint: self._found(client, result) for result in missing}
+            found = {one.fingerprint: self._found(client, one.fingerprint, version_of(one)) for one in missing}
             new = [result for result in missing if found[result.fingerprint] is None]
             written = self.bulk.write(new, sweep) if self.bulk else [self._write(client, one, sweep) for one in new]
             found |= {result.fingerprint: run_id for result, run_id in zip(new, written, strict=True)}
             for result in missing:
                 run_id = found[result.fingerprint]
                 Shown(self.place, version_of(result), str(run_id), [sweep] if sweep else []).write(result)
+
+    def show_study(self, name: str, content: str, files: Sequence[Path], tags: dict[str, str]) -> None:
+        """A study's figure and verdicts, as a run that holds them as files; one of another content makes room.
+
+        `content` is the hash of all files: a figure that is there already stays.
+        """
+        with _named_errors():
+            client = self._open()
+            for run in client.search_runs([self.experiment], f"tags.`mlpexp.study` = '{name}'"):
+                if run.data.tags.get("mlpexp.content") == content:
+                    return
+                client.delete_run(run.info.run_id)
+            run = client.create_run(self.experiment, tags=tags | {"mlpexp.study": name}, run_name=f"figure of {name}")
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file))
+            client.set_tag(run.info.run_id, "mlpexp.content", content)
+            client.set_terminated(run.info.run_id)
+
+    def tag(self, results: Sequence[Result], tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Put tags, by fingerprint, on runs that are shown here."""
+        with _named_errors():
+            client = self._open()
+            for result in results:
+                shown = Shown.read(result)
+                if shown is not None and shown.place == self.place:
+                    new = [RunTag(key, value) for key, value in tags[result.fingerprint].items()]
+                    client.log_batch(shown.run_id, tags=new)
+
+    def keep_files(self, search: str, files: Sequence[Path]) -> None:
+        """A run that stands for a search and holds its report; one for each search, with the latest files."""
+        with _named_errors():
+            client = self._open()
+            found = client.search_runs([self.experiment], f"tags.`mlpexp.search` = '{search}'")
+            tags = {"mlpexp.search": search, "mlpexp.sweep": search, "mlflow.source.name": "mlpexp"}
+            run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"search {search}")
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file))
+            client.set_terminated(run.info.run_id, "FINISHED")
 
     def _open(self) -> MlflowClient:
         if self.client is None:
@@ -92,29 +130,41 @@ class Store:
             self.client = client
         return self.client
 
-    def _found(self, client: MlflowClient, result: Result) -> str | None:
+    def log(self, shown: Projection, files: Sequence[Path]) -> str:
+        """A run that no run folder records, with its files, once for each fingerprint; its id in the store."""
+        with _named_errors():
+            client = self._open()
+            fingerprint = shown.tags["mlpexp.fingerprint"]
+            return self._found(client, fingerprint, fingerprint) or self._create(client, shown, files, fingerprint)
+
+    def _found(self, client: MlflowClient, fingerprint: str, version: str) -> str | None:
         """The run that shows this record already; what is half written, or of an earlier training, is removed."""
-        for run_id in self._runs_of(client, result.fingerprint):
-            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version_of(result):
+        for run_id in self._runs_of(client, fingerprint):
+            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version:
                 return run_id
             client.delete_run(run_id)
         return None
 
     def _write(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
-        """One run by MLflow's own calls; the tag `mlpexp.tracked` is there only once everything else is."""
-        shown = project(result, sweep)
+        """One recorded run by MLflow's own calls."""
+        files = [result.folder / name for name in ARTIFACTS]
+        return self._create(client, project(result, sweep), files, version_of(result))
+
+    def _create(self, client: MlflowClient, shown: Projection, files: Sequence[Path], version: str) -> str:
+        """A run, its files that exist, and the tag `mlpexp.tracked`, which is there only once everything else is."""
         run = client.create_run(self.experiment, start_time=shown.start, tags=shown.tags, run_name=shown.name)
         run_id = str(run.info.run_id)
         artifacts = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
-        for name in ARTIFACTS:
-            if (result.folder / name).exists():
-                artifacts.log_artifact(str(result.folder / name))
-        dataset = DatasetInput(Dataset(**shown.dataset), [InputTag("mlflow.data.context", "training")])
-        client.log_inputs(run_id, [dataset])
+        for file in files:
+            if file.exists():
+                artifacts.log_artifact(str(file))
+        if shown.dataset:
+            dataset = DatasetInput(Dataset(**shown.dataset), [InputTag("mlflow.data.context", "training")])
+            client.log_inputs(run_id, [dataset])
         client.set_terminated(run_id, "FINISHED", end_time=shown.end)
         metrics = [Metric(*point) for point in shown.points]
         parameters = [Param(key, value) for key, value in shown.params.items()]
-        tracked = [RunTag("mlpexp.tracked", version_of(result))]  # below 1000 entries: one transaction
+        tracked = [RunTag("mlpexp.tracked", version)]  # below 1000 entries: one transaction
         client.log_batch(run_id, metrics=metrics, params=parameters, tags=tracked)
         return run_id
 
@@ -144,8 +194,8 @@ class Shown:
             return None
 
     def write(self, result: Result) -> None:
-        """Keep it beside the record."""
-        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode())
+        """Keep it beside the record; after a power cut the store would be asked again."""
+        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode(), durably=False)
 
 
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:

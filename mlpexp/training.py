@@ -1,105 +1,118 @@
 """The loop: R networks, each as if it were alone.
 
 Flow: lanes → **training** → records. Lanes are told apart by numbers and columns only; no reduction crosses them.
-A lane that diverges or stops early leaves at the end of its epoch, and its neighbours keep their bits.
+A lane that diverges, stops early or reaches its loss leaves at the end of an epoch, and its neighbours keep their bits.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from mlpexp.kernel.arithmetic import is_finite, silence
 from mlpexp.kernel.backpropagation import backward
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.losses import smoothed
 from mlpexp.kernel.measurements import Step
 from mlpexp.kernel.network import Trace, forward, remember_statistics
 from mlpexp.kernel.optimizers import column
 from mlpexp.kernel.schedules import Schedule
-from mlpexp.kernel.streams import dropout_mask, epoch_batches, first_batch, stream
-from mlpexp.lane_state import Examples, Lanes, Pause, Plan
+from mlpexp.kernel.streams import dropout_mask, epoch_batches, stream
+from mlpexp.lane_state import Lanes, Pause, Plan
 from mlpexp.recording import Recorder
 from mlpexp.records import Ending, Piece
-from mlpexp.scoring import endings, evaluate, remember_best
+from mlpexp.scoring import endings, evaluate, pruned, reached_loss, remember_best
 
 
-def train(plan: Plan, lanes: Lanes, epoch: int = 0, step: int = 0) -> Iterator[Piece | Ending | Pause]:
+def train(plan: Plan, lanes: Lanes, step: int = 0, leaving: Collection[int] = ()) -> Iterator[Piece | Ending | Pause]:
     """Train all lanes to their end; yields their records piece by piece, how each lane ended, and the pauses between.
 
-    `epoch` and `step` are those of the pause from which these lanes go on.
+    `step` is that of the pause from which these lanes go on. Lanes whose numbers are in `leaving` end as pruned at the
+    next pause; whoever follows may add to it.
 
-    A piece is an epoch, or the one row that stands for the state after a lane's last update: it is measured on the
-    batch that would have come next.
+    A piece is an epoch, or what of it is within the budget, or the one row that stands for the state after a lane's
+    last update: it is measured on the batch that would have come next.
     """
-    for current in range(epoch, plan.epochs + 1):
-        yield Pause(current, step, lanes)
+    while True:
+        yield Pause(step, lanes)
+        gone = [number in leaving for number in lanes.numbers]
+        if any(gone):
+            mask = torch.tensor(gone, device=lanes.best_step.device)
+            yield from pruned(lanes.select(mask.nonzero()[:, 0]), step)
+            if all(gone):
+                return
+            lanes = lanes.select((~mask).nonzero()[:, 0])
         evaluation: dict[str, Tensor] = {}
-        over = torch.full_like(lanes.best_step, current == plan.epochs, dtype=torch.bool)
-        if current % plan.evaluate_every == 0 or current == plan.epochs:
-            evaluation = evaluate(plan, lanes, ("train", "validation"), plan.scores_at(step, current == plan.epochs))
-            over |= remember_best(lanes, evaluation, step)
+        is_last = step >= plan.updates
+        over = torch.full_like(lanes.best_step, is_last, dtype=torch.bool)
+        if plan.is_evaluation(step) or is_last:
+            evaluation = evaluate(plan, lanes, ("train", "validation"), plan.scores_at(step, is_last))
+            over |= remember_best(lanes, evaluation, step) | reached_loss(lanes, evaluation)
         if over.any():
-            leaving, chosen = lanes.select(over.nonzero()[:, 0]), over.nonzero()[:, 0]
-            yield look(plan, leaving, current, step, {k: v.index_select(0, chosen) for k, v in evaluation.items()})
-            yield from endings(plan, leaving, step, stopped_early=current < plan.epochs)
+            chosen = over.nonzero()[:, 0]
+            ending = lanes.select(chosen)
+            last = {k: v.index_select(0, chosen) for k, v in evaluation.items()}
+            yield look(plan, ending, step, last)
+            yield from endings(plan, ending, step, last)
             staying = (~over).nonzero()[:, 0]
             if not len(staying):
                 return
             lanes = lanes.select(staying)
             evaluation = {k: v.index_select(0, staying) for k, v in evaluation.items()}
-        piece = train_epoch(plan, lanes, current, step, evaluation)
+        piece = train_epoch(plan, lanes, step, evaluation)
         yield piece
         step += len(piece.steps)
         diverged = lanes.diverged_at >= 0
         if diverged.any():
-            yield from endings(plan, lanes.select(diverged.nonzero()[:, 0]), step)
+            yield from endings(plan, lanes.select(diverged.nonzero()[:, 0]), step, {})
             if diverged.all():
                 return
             lanes = lanes.select((~diverged).nonzero()[:, 0])
 
 
-def train_epoch(plan: Plan, lanes: Lanes, epoch: int, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
-    """One epoch of updates; nothing here waits for the device."""
-    network, examples = lanes.network, lanes.parts["train"]
-    batches = [epoch_batches(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
-    record = Recorder(plan, lanes, first_step, len(batches[0]))
-    masks = Dropout(lanes, epoch)
-    gradient = torch.empty_like(network.parameters)
+def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
+    """The updates from a step to the end of its epoch or of the budget; nothing here waits for the device."""
+    network = lanes.network
+    batches, masks = rest_of_epoch(plan, lanes, first_step)
+    steps = min(len(batches[0]), plan.updates - first_step)
+    record = Recorder(plan, lanes, first_step, steps)
+    gradient, update = (torch.empty_like(network.parameters) for _ in range(2))
     traces: dict[int, Trace] = {}
-    loss = LOSSES[plan.loss]
-    for i, rows in enumerate(map(np.stack, zip(*batches, strict=True))):
+    rates = constant_rates(lanes)
+    for i, rows in enumerate(map(np.stack, islice(zip(*batches, strict=True), steps))):
         step = first_step + i
-        inputs, targets = gather(plan, examples, torch.from_numpy(rows).to(gradient.device))  # [R, B, q], [R, B, k]
+        inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))  # [R, B, q], [R, B, k]
         if rows.shape[1] not in traces:
             traces[rows.shape[1]] = Trace(network, rows.shape[1])  # the last batch may be short
         trace = traces[rows.shape[1]]
         z = forward(network, inputs, trace, masks.draw(rows.shape[1]))  # keeps every X_l and Z_l
-        losses, delta = loss(z, targets, plan.output)  # [R, B], [R, B, k]
+        losses, delta = plan.loss(z, targets)  # [R, B], [R, B, k]
         backward(network, trace, delta, gradient)  # [R, P], of each lane's mean loss
         losses = losses.sum(dim=1) / rows.shape[1]
         mark_diverged(lanes, losses, gradient, step)
-        update = descend(plan, lanes, gradient, step)
+        descend(lanes, gradient, rates if rates is not None else scheduled_rates(plan, lanes, step), update)
         if record.due[i]:
             record.measure(i, Step(network, trace, gradient, update, lanes.initial, record.probe))
         record.losses[i] = losses
         alive = lanes.diverged_at < 0
-        network.parameters += torch.where(alive[:, None], update, 0.0)
+        network.parameters += silence(update, alive)
         remember_statistics(network, trace, alive)
     return record.piece(evaluation)
 
 
-def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, Tensor]) -> Piece:
+def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> Piece:
     """One row for the state as it is: forward, backward and measurements on the next batch, and no update."""
-    network, examples = lanes.network, lanes.parts["train"]
-    rows = np.stack(
-        [first_batch(plan.sampler, seed, epoch, len(examples), plan.batch_size) for seed in lanes.batch_seeds]
-    )
-    record = Recorder(plan, lanes, step, 1, all_due=True)
+    network = lanes.network
+    batches, masks = rest_of_epoch(plan, lanes, step)
+    rows = np.stack([own[0] for own in batches])
+    record = Recorder(plan, lanes, step, steps=1, all_due=True)
     trace, gradient = Trace(network, rows.shape[1]), torch.empty_like(network.parameters)
-    inputs, targets = gather(plan, examples, torch.from_numpy(rows).to(gradient.device))
-    z = forward(network, inputs, trace, Dropout(lanes, epoch).draw(rows.shape[1]))
-    losses, delta = LOSSES[plan.loss](z, targets, plan.output)
+    inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))
+    z = forward(network, inputs, trace, masks.draw(rows.shape[1]))
+    losses, delta = plan.loss(z, targets)
     backward(network, trace, delta, gradient)
     record.losses[0] = losses.sum(dim=1) / rows.shape[1]
     mark_diverged(lanes, record.losses[0], gradient, step)
@@ -107,43 +120,63 @@ def look(plan: Plan, lanes: Lanes, epoch: int, step: int, evaluation: dict[str, 
     return record.piece(evaluation)
 
 
-def gather(plan: Plan, examples: Examples, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs [R, B, q] and targets [R, B, k] of rows [R, B]; gradient descent on all examples copies no input."""
+def rest_of_epoch(plan: Plan, lanes: Lanes, step: int) -> tuple[list[list[NDArray[np.int64]]], "Dropout"]:
+    """Row numbers of each lane's batches from a step to the end of its epoch, and the masks that go with them."""
+    epoch, done = divmod(step, plan.updates_per_epoch)
+    examples = len(lanes.parts["train"])
+    batches = [epoch_batches(plan.sampler, seed, epoch, examples, plan.batch_size) for seed in lanes.batch_seeds]
+    masks = Dropout(lanes, epoch)
+    for rows in batches[0][:done]:
+        masks.draw(len(rows))  # of updates that were made before
+    return [own[done:] for own in batches], masks
+
+
+def gather(plan: Plan, lanes: Lanes, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs [R, B, q] and smoothed targets [R, B, k] of rows [R, B]; gradient descent on all examples copies no input.
+
+    Where no lane smooths, targets are left as they are: they would keep their bits.
+    """
+    examples = lanes.parts["train"]
+    targets = examples.targets(rows)
+    if any(lanes.label_smoothing):
+        targets = smoothed(targets, column(lanes.label_smoothing).to(targets.device), plan.loss.output)
     if plan.sampler == "full":
-        return examples.features.expand(len(rows), -1, -1), examples.targets(rows)
-    inputs = examples.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
-    return inputs, examples.targets(rows)
+        return examples.features.expand(len(rows), -1, -1), targets
+    return examples.features.index_select(0, rows.flatten()).view(*rows.shape, -1), targets
 
 
 def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> None:
     """Note the step of each lane's first non-finite loss or gradient."""
-    finite = torch.isfinite(losses) & torch.isfinite(gradient.abs().amax(dim=1))
+    finite = torch.isfinite(losses) & is_finite(gradient)
     lanes.diverged_at = torch.where((lanes.diverged_at < 0) & ~finite, step, lanes.diverged_at)
 
 
-def descend(plan: Plan, lanes: Lanes, gradient: Tensor, step: int) -> Tensor:
-    """ΔΘ [R, P]: penalties are added to the gradient, it is clipped, each rule updates its own lanes, W decays."""
+def descend(lanes: Lanes, gradient: Tensor, rates: Tensor, update: Tensor) -> None:
+    """ΔΘ into `update`: penalties are added to the gradient, it is clipped, each rule updates its lanes, W decays."""
     if any(lanes.l1) or any(lanes.l2):
         gradient = penalised(lanes, gradient)
     if not all(map(math.isinf, lanes.clip_norm)):
         gradient = clipped(lanes, gradient)
-    rates = learning_rates(plan, lanes, step)
-    updates, start = [], 0
+    start = 0
     for rule in lanes.rules:
         end = start + len(rule.learning_rate)
-        updates.append(rule.step(gradient[start:end], rates[start:end]))
+        rule.step(gradient[start:end], rates[start:end], update[start:end])
         start = end
-    update = torch.cat(updates) if len(updates) > 1 else updates[0]
-    return decayed(lanes, update, rates) if any(lanes.weight_decay) else update
+    if any(lanes.weight_decay):
+        decay(lanes, update, rates)
 
 
-def learning_rates(plan: Plan, lanes: Lanes, step: int) -> Tensor:
+def constant_rates(lanes: Lanes) -> Tensor | None:
+    """γ of each lane, [R, 1]; None where one has a schedule."""
+    if any(schedule != Schedule() for schedule in lanes.schedules):
+        return None
+    return torch.cat([rule.learning_rate for rule in lanes.rules])
+
+
+def scheduled_rates(plan: Plan, lanes: Lanes, step: int) -> Tensor:
     """γ of each lane in this step, [R, 1]."""
     rates = torch.cat([rule.learning_rate for rule in lanes.rules])
-    if all(schedule == Schedule(schedule.name) and schedule.name == "constant" for schedule in lanes.schedules):
-        return rates
-    updates = plan.epochs * plan.updates_per_epoch(len(lanes.parts["train"]))
-    return rates * column([schedule.at(step, updates) for schedule in lanes.schedules]).to(rates)
+    return rates * column([schedule.at(step, plan.updates) for schedule in lanes.schedules]).to(rates)
 
 
 def penalised(lanes: Lanes, gradient: Tensor) -> Tensor:
@@ -165,14 +198,13 @@ def clipped(lanes: Lanes, gradient: Tensor) -> Tensor:
     return torch.where(norms > limits, gradient * factor, gradient)
 
 
-def decayed(lanes: Lanes, update: Tensor, rates: Tensor) -> Tensor:
-    """ΔW − γλW: weight decay beside the rule, not through it (Loshchilov & Hutter 2019); biases are free."""
+def decay(lanes: Lanes, update: Tensor, rates: Tensor) -> None:
+    """ΔW − γλW, in place: weight decay beside the rule, not through it (Loshchilov & Hutter 2019); biases are free."""
     layout, parameters = lanes.network.layout, lanes.network.parameters
     share = (rates * column(lanes.weight_decay).to(rates)).to(update.dtype)[:, :, None]
     for l in range(layout.depth):
         part, weight = layout.weight(update, l), layout.weight(parameters, l)
         part.copy_(torch.where(share > 0, part - share * weight, part))
-    return update
 
 
 class Dropout:

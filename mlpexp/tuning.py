@@ -9,6 +9,7 @@ from itertools import product
 
 from mlpexp.composition import Composer, parse
 from mlpexp.config import Config
+from mlpexp.planning import accept
 from mlpexp.records import metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
@@ -85,9 +86,9 @@ def tune(
     Fresh seeds lie above all seeds of the search: every point's seeds are moved up by as many as the search spans.
     """
     per_point = [candidates(overrides, grid) for overrides in job_overrides]
-    configs = composer.configs([words for point in per_point for _, words in point])
+    configs = accept(composer.points([words for point in per_point for _, words in point]))
     if any(config.data.split.validation == 0 for config in configs):
-        raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it a share"])
+        raise ConfigError(["tune.… picks on the validation part, but data.split.validation=0; give it some rows"])
     order = order_of(configs)
     execute(order, sweep=sweep)
     results = iter(order.results())

@@ -88,6 +88,13 @@ def ranked(groups: Mapping[str, Sequence[Result]]) -> list[str]:
     return sorted(groups, key=rank)
 
 
+def validation_score(runs: Sequence[Result]) -> float | None:
+    """Mean accuracy (else loss) on the validation part; None where no run has one."""
+    name, _ = leading_score(runs, "validation")
+    values = [run.scores[name] for run in runs if name in run.scores]
+    return mean(values).value if values else None
+
+
 def points(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Runs by point: replicates of one config together, in the order given."""
     groups: dict[str, list[Result]] = {}
@@ -96,17 +103,34 @@ def points(results: Sequence[Result]) -> dict[str, list[Result]]:
     return groups
 
 
-def labels(groups: Mapping[str, Sequence[Result]]) -> dict[str, str]:
-    """A short name for each point: the values of the keys in which the points differ."""
+def varying(groups: Mapping[str, Sequence[Result]]) -> tuple[list[str], dict[str, dict[str, object]]]:
+    """The keys in which points differ, seeds apart, and the flat config of each point.
+
+    A key is left out where the name of its group tells it: Adam's beta1 beside momentum's nesterov.
+    """
     flats = {
         name: {k: v for k, v in runs[0].config.flat().items() if not k.startswith("seed")}
         for name, runs in groups.items()
     }
     keys = list(dict.fromkeys(key for flat in flats.values() for key in flat))
-    varying = [key for key in keys if len({str(flat.get(key)) for flat in flats.values()}) > 1]
-    if not varying:
+    values = {key: [str(flat.get(key)) for flat in flats.values()] for key in keys}
+    found = [key for key in keys if len(set(values[key])) > 1]
+
+    def told(key: str) -> bool:
+        names = f"{key.partition('.')[0]}.name"
+        if names not in found or key == names:
+            return False
+        return len(set(zip(values[names], values[key], strict=True))) == len(set(values[names]))
+
+    return [key for key in found if not told(key)], flats
+
+
+def labels(groups: Mapping[str, Sequence[Result]]) -> dict[str, str]:
+    """A short name for each point: the values of the keys in which the points differ."""
+    keys, flats = varying(groups)
+    if not keys:
         return {name: runs[0].condition for name, runs in groups.items()}
-    return {name: ", ".join(_word(key, flat[key]) for key in varying if key in flat) for name, flat in flats.items()}
+    return {name: ", ".join(_word(key, flat[key]) for key in keys if key in flat) for name, flat in flats.items()}
 
 
 def _word(key: str, value: object) -> str:

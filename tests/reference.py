@@ -25,6 +25,7 @@ from mlpexp.records import Ending, Piece
 from mlpexp.training import train
 
 SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)
+LOSS_NAMES: tuple[str, ...] = tuple(n for n in get_args(Training.model_fields["loss"].annotation) if n != "auto")
 OUTPUT_NAMES: tuple[str, ...] = tuple(n for n in get_args(Model.model_fields["output"].annotation) if n != "auto")
 
 
@@ -47,17 +48,24 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 def output(name: str, z: Tensor) -> Tensor:
     """f(z) of [B, k]."""
-    return {"identity": lambda: z, "sigmoid": lambda: torch.sigmoid(z), "softmax": lambda: torch.softmax(z, 1)}[name]()
+    outputs = {"identity": lambda z: z, "relu": torch.relu, "sigmoid": torch.sigmoid, "softmax": nn.Softmax(1)}
+    found: Tensor = outputs[name](z)  # type: ignore[operator]
+    return found
 
 
-def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor) -> Tensor:
-    """Each example's own loss, [B], by torch's functions."""
+def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor, huber_delta: float = 1.0) -> Tensor:
+    """Each example's own loss, [B], by torch's functions; of `…_mean` their mean over outputs is torch's default."""
     if loss == "cross_entropy" and output_name == "softmax":
         return functional.cross_entropy(z, targets, reduction="none")
-    if loss == "cross_entropy":
-        return functional.binary_cross_entropy_with_logits(z, targets, reduction="none").sum(1)
-    twin = {"mse": functional.mse_loss, "mae": functional.l1_loss}[loss]
-    return twin(output(output_name, z), targets, reduction="none").sum(1)
+    kind = loss.removesuffix("_mean")
+    if kind == "cross_entropy":
+        terms = functional.binary_cross_entropy_with_logits(z, targets, reduction="none")
+    elif kind == "huber":
+        terms = functional.huber_loss(output(output_name, z), targets, reduction="none", delta=huber_delta)
+    else:
+        twin = {"mse": functional.mse_loss, "mae": functional.l1_loss}[kind]
+        terms = twin(output(output_name, z), targets, reduction="none")
+    return terms.sum(1) if kind == loss else terms.mean(1)
 
 
 def combinations(outputs: int = 3) -> list[tuple[str, str]]:
@@ -66,15 +74,16 @@ def combinations(outputs: int = 3) -> list[tuple[str, str]]:
 
 
 def is_valid(loss: str, output_name: str, outputs: int) -> bool:
-    """Cross-entropy needs probabilities, softmax needs several outputs."""
-    return not (loss == "cross_entropy" and output_name == "identity") and not (
-        output_name == "softmax" and outputs < 2
-    )
+    """Cross-entropy needs probabilities, softmax several outputs, and there is no mean over those of a softmax."""
+    if output_name == "softmax" and outputs < 2:
+        return False
+    allowed = {"cross_entropy": ("sigmoid", "softmax"), "cross_entropy_mean": ("sigmoid",)}
+    return output_name in allowed.get(loss, (output_name,))
 
 
 def draw_targets(loss: str, output_name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Targets that suit the loss: one-hot, zeros and ones, or reals."""
-    if loss != "cross_entropy":
+    if not loss.startswith("cross_entropy"):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
     if output_name == "softmax":
         labels = torch.randint(shape[-1], shape[:-1], generator=generator)

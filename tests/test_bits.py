@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -36,6 +35,7 @@ from mlpexp import recording, training
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
+from mlpexp.critical_weights import refusals
 from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
@@ -56,6 +56,10 @@ CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "intercept": [None, 0.0, 0.3],
     "width": [1, 2, 5, 16, 33, 64, "mixed"],
     "epochs": [0, 1, 2, 3],
+    "updates": [None, None, None, 0, 1, 2, 5, 11],
+    "examples": [None, None, None, 1, 50, 120],
+    "flops": [None, None, None, 1, 2000],
+    "until_loss": [None, None, None, 0.0, 1.5, 1e9],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
     "patience": [None, None, 1, 2],
@@ -70,7 +74,9 @@ MIXED: dict[str, list[Any]] = {"activation": ["tanh", "relu", "gelu"], "width": 
 
 def values_of(name: str, field: FieldInfo) -> list[Any]:
     """Values of a key, by its type and range."""
-    return CHOSEN[name] if name in CHOSEN else _values(field.annotation, field.metadata, name)
+    chosen = CHOSEN.get(name, [])
+    fits = None not in chosen or type(None) in get_args(field.annotation)  # a budget in examples, or LSUV's examples
+    return chosen if chosen and fits else _values(field.annotation, field.metadata, name)
 
 
 def _values(kind: Any, marks: list[Any], name: str) -> list[Any]:
@@ -240,6 +246,8 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
+    if choice is not None and choice[3] == "critical":
+        common["model"]["activation"] = "tanh"  # has a critical point at every sigma_b
     common["measurements"] = {
         "quantities": "full",
         "every": draw(st.sampled_from([1, 2])),
@@ -282,14 +290,19 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
         model |= {key: field.default for key, field in Model.model_fields.items() if key.startswith("batch_norm_")}
     training_keys["decay_every"] = (training_keys["decay_every"] or 2) if training_keys["schedule"] == "step" else None
     training_keys["decay_factor"] = training_keys["decay_factor"] if training_keys["schedule"] == "step" else 0.1
+    if own["initialisation"]["name"] == "critical" and refusals(Model(**model), own["initialisation"]["sigma_b"]):
+        content["initialisation"] = {"name": "he"}
     if own["optimizer"]["name"] == "rprop" and choice is not None and choice[2] == "schedule":
-        content["optimizer"] = {"name": "gradient_descent"}
+        content["optimizer"] = PLAIN["optimizer"]  # Rprop has no rate to schedule
     elif own["optimizer"]["name"] == "rprop":
         training_keys |= {"schedule": "constant", "warm_up": 0, "decay_every": None, "decay_factor": 0.1}
         bounds = sorted((own["optimizer"]["step_min"], own["optimizer"]["step_max"]))
         content["optimizer"] = own["optimizer"] | dict(zip(("step_min", "step_max"), bounds, strict=True))
     if own["optimizer"].get("nesterov"):
         content["optimizer"] = own["optimizer"] | {"momentum": own["optimizer"]["momentum"] or 0.9}
+    if budgets := [key for key in ("updates", "examples", "flops") if training_keys[key] is not None]:
+        training_keys |= {"epochs": None} | dict.fromkeys(budgets[1:])
+    training_keys["huber_delta"] = training_keys["huber_delta"] if training_keys["loss"].startswith("huber") else 1.0
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
     if model["batch_norm"]:  # takes no batch of one
@@ -322,13 +335,16 @@ def test_a_lane_does_not_notice_its_company(cohort: Cohort, order: int) -> None:
 
 
 def test_the_fuzz_meets_every_ending() -> None:
-    """Lanes that diverge and lanes that stop early sit beside lanes that finish."""
+    """Lanes that diverge, stop early or reach their loss sit beside lanes that finish."""
+    endings = {"finished", "diverged", "stopped_early"}
 
-    def has_all(cohort: Cohort) -> bool:
+    def has_all(cohort: Cohort, wanted: set[str]) -> bool:
         found = cohort.train(list(range(len(cohort.configs))))
-        return {history.ending.status for history in found.values()} == {"finished", "diverged", "stopped_early"}
+        return {history.ending.status for history in found.values()} >= wanted
 
-    find(cohorts(("training", Training, "patience", 1)), has_all, settings=SEARCH)
+    stopping: Choice = ("training", Training, "patience", 1)
+    for wanted, choice in ((endings, stopping), ({"reached_loss", "diverged", "finished"}, None)):
+        find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
 
 
 def test_a_key_that_nobody_can_choose_is_no_silent_gap() -> None:
@@ -473,7 +489,22 @@ def test_one_result_column_is_a_product_like_any_other() -> None:
 
 ELEMENTWISE = {
     *("neg", "reciprocal", "exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "clamp", "where", "lerp", "addcmul"),
-    *("addcdiv", "add", "sub", "mul", "div", "square", "abs", "sign", "isfinite", "isinf", "isnan", "masked_fill"),
+    *(
+        "addcdiv",
+        "rsqrt",
+        "bitwise_and",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "square",
+        "abs",
+        "sign",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "masked_fill",
+    ),
 }
 REDUCTIONS = {"sum", "amax", "amin", "argmax", "vector_norm"}
 PLACES = {
@@ -494,9 +525,12 @@ PLACES = {
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
     *("sort", "scatter_add", "expand_as", "eq", "gt"),
 }
-CONSTANTS = {"float32", "float64", "int64", "bool", "inf", "nan"}
+CONSTANTS = {"float32", "float64", "int32", "int64", "finfo", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
-ONLY_IN = {"bmm": "product", "svdvals": "singular_values", "eigvalsh": "largest_eigenvalue"}
+ONLY_IN = {
+    **{"bmm": "product", "svdvals": "singular_values", "eigvalsh": "largest_eigenvalue"},
+    **{"qr": "orthonormal", "diagonal": "orthonormal"},
+}
 
 KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
 SOURCES = [*KERNEL, Path(str(training.__file__)), Path(str(recording.__file__))]
@@ -603,7 +637,7 @@ def test_an_epoch_of_updates_never_waits_for_the_device(cohort: Cohort) -> None:
     with mock.patch.object(lanes_module, "prepare", return_value=cohort.parts):
         plan, lanes = lanes_module.build(cohort.configs)
     with NoWaiting():
-        training.train_epoch(replace(plan, epochs=max(plan.epochs, 1)), lanes, 0, 0, {})
+        training.train_epoch(plan, lanes, 0, {})
 
 
 @pytest.mark.parametrize("wait", [lambda x: x.sum().item(), lambda x: bool((x > 0).all()), lambda x: x[x > 0]])

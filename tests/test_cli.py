@@ -13,7 +13,13 @@ from mlpexp.cli import main
 HEAVY = ("torch", "mlflow", "sklearn", "matplotlib", "pandas", "pyarrow", "scipy")
 
 
-@pytest.mark.parametrize("words", [["--help"], [], ["train", "--help"], ["reproduce", "--help"], ["ui", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([], ["--help"], ["train", "--help"], ["reproduce", "--help"], ["ui", "--help"]),
+        *(["lineage"], ["lineage", "road", "--help"], ["study", "--help"]),
+    ],
+)
 def test_help_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     program = (
         "import sys\nfrom mlpexp.cli import main\n"
@@ -30,7 +36,8 @@ def test_help_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-m", "mlpexp", "--help"], capture_output=True, text=True, check=True)
-    assert {"train", "reproduce", "data", "ui"} <= set(re.findall(r"^    (\w+)", done.stdout, re.MULTILINE))
+    named = set(re.findall(r"^    (\w+)", done.stdout, re.MULTILINE))
+    assert {"train", "sweep", "study", "reproduce", "data", "lineage", "ui"} <= named
 
 
 def test_trains_help_lists_groups_and_keys(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_no_runs_give_no_cohorts() -> None:
         "data.label_noise=0.1",
         "model.dropout=0.1",
         "training.l2=0.1",
+        "training.label_smoothing=0.1",
+        "training.until_loss=0.1",
         "training.patience=2",
         "training.restore=final",
         "tracking.experiment=other",
@@ -105,6 +107,7 @@ def test_may_differ_within_a_cohort(override: str) -> None:
         "training.batch_size=32",
         "training.sampler=full",
         "training.loss=mse",
+        "training.epochs=null training.updates=34",
         "training.dtype=float64",
         "training.evaluate_every=2",
         "measurements=none",
@@ -113,7 +116,12 @@ def test_may_differ_within_a_cohort(override: str) -> None:
     ],
 )
 def test_parts_cohorts(override: str) -> None:
-    assert cohort_key(composed(override)) != cohort_key(composed())
+    assert cohort_key(composed(*override.split())) != cohort_key(composed())
+
+
+def test_hubers_losses_that_bend_elsewhere_are_of_other_cohorts() -> None:
+    one, other = (composed("training.loss=huber", f"training.huber_delta={bend}") for bend in (0.5, 2))
+    assert cohort_key(one) != cohort_key(other)
 
 
 def test_a_run_that_does_not_fit_alone_is_refused_with_both_sizes_and_the_way_out() -> None:

@@ -29,6 +29,10 @@ def refusal(**changes: object) -> list[str]:
     return refused.value.mistakes
 
 
+TEST_PART = "must be a share between 0 and 1, a whole number of examples, or official"
+VALIDATION_PART = "must be a share from 0 to below 1, or a whole number of examples"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "line"),
     [
@@ -53,8 +57,18 @@ def refusal(**changes: object) -> list[str]:
             "measurements.quantities must be text, got 3",
         ),
         ("model", 3, "model must be a group of keys, got 3"),
-        ("data__split__test", 1.5, "data.split.test must be a share between 0 and 1, or official; got 1.5"),
-        ("data__split__validation", -0.1, "data.split.validation must be at least 0, got -0.1"),
+        ("data__split__test", 1.5, f"data.split.test {TEST_PART}; got 1.5"),
+        ("data__split__test", 0, f"data.split.test {TEST_PART}; got 0"),
+        ("data__split__test", -3, f"data.split.test {TEST_PART}; got -3"),
+        ("data__split__test", "some", f"data.split.test {TEST_PART}; got 'some'"),
+        ("data__split__validation", -0.1, f"data.split.validation {VALIDATION_PART}; got -0.1"),
+        ("data__split__validation", True, f"data.split.validation {VALIDATION_PART}; got True"),
+        ("data__split__validation", 2.5, f"data.split.validation {VALIDATION_PART}; got 2.5"),
+        ("data__split__validation", "official", f"data.split.validation {VALIDATION_PART}; got 'official'"),
+        ("training__epochs", -1, "training.epochs must be at least 0, got -1"),
+        ("training__label_smoothing", 1.0, "training.label_smoothing must be below 1, got 1.0"),
+        ("training__huber_delta", 0, "training.huber_delta must be above 0, got 0.0"),
+        ("training__until_loss", -1, "training.until_loss must be at least 0, got -1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(key: str, value: object, line: str) -> None:
@@ -109,6 +123,16 @@ def test_a_misspelt_name_is_refused_with_the_nearest_known_one(key: str, value: 
             ["training.patience needs a validation part"],
         ),
         ({"data__split__validation": 0.5, "data__split__test": 0.5}, ["leave nothing to train on", "below 1"]),
+        (
+            {"training__updates": 100},
+            ["training.epochs=2 and training.updates=100 are 2 budgets", "set the others to null"],
+        ),
+        (
+            {"training__epochs": None, "training__examples": 9, "training__flops": 9},
+            ["training.examples=9 and training.flops=9 are 2 budgets"],
+        ),
+        ({"training__epochs": None}, ["training has no budget", "updates, examples and flops are all null"]),
+        ({"training__huber_delta": 2.0}, ["training.huber_delta=2 belongs to training.loss=huber", "it is auto"]),
         ({"seeds__dropout": 1}, ["seeds.dropout=1 has no effect with model.dropout=0"]),
         ({"seeds__noise": 1}, ["seeds.noise=1 has no effect with data.label_noise=0"]),
     ],
@@ -123,7 +147,7 @@ def test_keys_that_do_not_fit_together_are_refused_with_the_way_out(
 def test_an_unknown_key_is_refused_with_the_nearest_and_with_what_the_group_has() -> None:
     assert refusal(model__dept=3) == ["model.dept is no known key; did you mean model.depth?"]
     (line,) = refusal(model__xyzzy=3)
-    assert line.startswith("model.xyzzy is no known key; model has activation, activation_sources, alpha, bias, depth")
+    assert line.startswith("model.xyzzy is no known key; model has activation, activation_sources, alpha, batch_norm")
 
 
 def test_all_mistakes_come_in_one_report() -> None:

@@ -1,20 +1,28 @@
 """`mlpexp ui`: MLflow's server on loopback, until Ctrl-C, and nothing of it left behind."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from mlflow import MlflowClient
+from runs_fixtures import command as run_command
+from search_fixtures import asked, driven
 
+from mlpexp.cli import main
 from mlpexp.config import Tracking
-from mlpexp.dashboard import command, environment, free_port
+from mlpexp.dashboard import command, comparison, environment, free_port
+from mlpexp.refusals import ConfigError
 from mlpexp.tracking import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
@@ -111,8 +119,56 @@ def test_ctrl_c_ends_it_with_zero_and_leaves_no_process(server: Server) -> None:
     assert alive == []
 
 
+def test_it_opens_at_the_comparison_of_a_sweep_and_refuses_an_unknown_one(tmp_path: Path) -> None:
+    words = ("model.depth=1,2", "model.width=4", "training.epochs=1", "executor=serial")
+    done = run_command("sweep", *words, cwd=tmp_path)
+    (name,) = re.findall(r"compare them in the dashboard: mlpexp ui --sweep (\w+)$", done.stdout, re.MULTILINE)
+    database = tmp_path / "outputs" / "mlflow.db"
+    page, query = comparison(database, name).split("?")
+    experiment = page.split("/")[1]
+    asked = urllib.parse.parse_qs(query)
+    assert asked["compareRunsMode"] == ["CHART"]
+    store = MlflowClient(tracking_uri=f"sqlite:///{database}")
+    assert len(store.search_runs([experiment], asked["searchFilter"][0])) == 2
+    with pytest.raises(ConfigError, match=f"has no sweep 'none'; it has {name}"):
+        comparison(database, "none")
+
+
 def test_the_server_is_private_and_quiet() -> None:
     words = command(Path("/somewhere/mlflow.db"), 5000)
     assert words[words.index("--allowed-hosts") + 1] == "127.0.0.1:5000,localhost:5000"
     assert words[words.index("--workers") + 1] == "1"
     assert environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_studies_of_searches_open_in_optuna_dashboard(tmp_path: Path) -> None:
+    """Loopback alone, from the journal in the outputs folder; ended as MLflow's server is."""
+    pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
+    driven(asked("random", 3), tmp_path)
+    port = free_port()
+    words = [sys.executable, "-m", "mlpexp", "ui", "--optuna", "--outputs", str(tmp_path), "--port", str(port)]
+    quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    process = subprocess.Popen(words, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
+                    studies = json.loads(answer.read())["study_summaries"]
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert [one["study_name"] for one in studies] == ["study"]
+        family = psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_without_a_search_there_is_no_study_to_open(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--optuna", "--outputs", str(tmp_path)]) == 2
+    assert "optuna.journal does not exist; search something first: mlpexp sweep search=tpe" in capfd.readouterr().err

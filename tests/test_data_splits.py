@@ -50,6 +50,58 @@ def test_groups_stay_whole_and_classes_in_proportion(seed: int, groups: int) -> 
         assert np.abs(counts - share * np.bincount(dataset.targets)).max() <= (3 if groups == 5000 else 12)
 
 
+@pytest.mark.parametrize(
+    ("keys", "sizes"),
+    [
+        ({"validation": 100, "test": 50}, (450, 100, 50)),
+        ({"validation": 100, "test": 0.25}, (350, 100, 150)),
+        ({"validation": 0.25, "test": 100}, (350, 150, 100)),
+        ({"validation": 0, "test": 100}, (500, 0, 100)),
+        ({"validation": 3, "test": 3}, (594, 3, 3)),
+        ({"validation": 1, "test": 0.5}, (299, 1, 300)),
+    ],
+)
+@pytest.mark.parametrize("task", ["classes", "regression", "groups"])
+def test_parts_have_the_numbers_of_examples_asked_for(task: str, keys: dict[str, Any], sizes: tuple[int, ...]) -> None:
+    """Whole groups come as near to it as they can; classes stay in proportion."""
+    if task == "classes" and keys["validation"] == 1:
+        pytest.skip("three classes cannot be in a part of one row")
+    dataset = grouped(groups=5000) if task == "groups" else without_groups(task)
+    parts = part_rows(dataset, Split(**keys))
+    assert sorted(np.concatenate(parts)) == list(range(600))
+    assert np.abs(np.array([len(rows) for rows in parts]) - sizes).max() <= (4 if task == "groups" else 0)
+    for rows in parts:
+        if task == "classes" and len(rows):
+            shares = np.bincount(dataset.targets[rows].astype(int), minlength=3) / len(rows)
+            assert np.abs(shares - np.bincount(dataset.targets.astype(int)) / 600).max() <= 1 / len(rows)
+
+
+def without_groups(task: str) -> Dataset:
+    made = grouped()
+    if task == "classes":
+        return dataset_of(made.features, made.targets)
+    return Dataset("made", "regression", made.features, made.features[:, :1].copy(), ())
+
+
+def test_a_count_is_the_share_that_it_amounts_to() -> None:
+    dataset = without_groups("classes")
+    counts, shares = (
+        part_rows(dataset, Split(**keys))
+        for keys in ({"validation": 90, "test": 120}, {"validation": 0.15, "test": 0.2})
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(counts, shares, strict=True))
+
+
+def test_a_count_of_the_authors_training_rows() -> None:
+    made = grouped()
+    dataset = dataset_of(made.features, made.targets, official_test=100)
+    training, validation, test = part_rows(dataset, Split(validation=80, test="official"))
+    assert (len(training), len(validation)) == (420, 80)
+    assert test.tolist() == list(range(500, 600))
+    with pytest.raises(DataError, match=r"made has 600 rows: data.split.validation=500 and .*=official leave none"):
+        part_rows(dataset, Split(validation=500, test="official"))
+
+
 def test_large_groups_do_not_all_go_to_training() -> None:
     dataset = dataset_of(np.zeros((400, 1)), np.arange(400) % 2, groups=np.repeat(np.arange(100), 4))
     sizes = [len(rows) for rows in part_rows(dataset, Split(validation=0.2, test=0.2))]

@@ -106,13 +106,35 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
         display.console = Console(file=text, width=COLUMNS)
         display.start(run_steps=3000, cohorts=2, workers=1)
         for now in range(100, 125):
-            display.progress(int(now))
+            display.progress(int(now - 100) * 100, running=2)
         display.finished(3)
     lines = text.getvalue().splitlines()
     assert lines[0] == "training 3 networks in 2 cohorts on 1 process"
-    assert [line.partition(",")[0] for line in lines[1:-1]] == ["0/3 runs", "0/3 runs"]
+    assert lines[1:-1] == [
+        "0 runs done, 2 running, 1 to do; 1,000 of 3,000 run-steps, 100/s, about 20 s left",
+        "0 runs done, 2 running, 1 to do; 2,000 of 3,000 run-steps, 100/s, about 10 s left",
+    ]
     assert lines[-1].startswith("trained 3 networks in 24.0 s")
     assert "\x1b" not in text.getvalue()
+
+
+def test_a_terminal_shows_counts_speed_time_left_and_the_best_point_live() -> None:
+    """What is on the screen just before the end, as a terminal would draw it."""
+    runs = trained("replicates=2")
+    text = io.StringIO()
+    with Display(runs=5, to_train=5) as display:
+        display.console = Console(file=text, width=100, force_terminal=True, color_system=None)
+        display.start(run_steps=3000, cohorts=2, workers=1)
+        display.finished(2)
+        display.scored(runs)
+        display.failed("one failed")
+        display.progress(1000, running=1)
+        assert display.live is not None
+        display.live.refresh()
+    screen = text.getvalue()
+    assert re.search(r"2 runs done, 1 running, 1 to do, 1 failed .*1000/3000 .*/s +\S+ left", screen)
+    best = max(runs[0].scores["accuracy/validation"], sum(r.scores["accuracy/validation"] for r in runs) / 2)
+    assert f"best accuracy on validation {best:.4g}: relu-d2-w8-he-adam" in screen
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

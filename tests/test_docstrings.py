@@ -25,5 +25,5 @@ def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatc
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="mlpexp has no sweep; it has Config"):
-        _ = mlpexp.sweep
+    with pytest.raises(AttributeError, match="mlpexp has no swept; it has Config"):
+        _ = mlpexp.swept

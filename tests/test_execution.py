@@ -1,4 +1,4 @@
-"""Where cohorts train: an environment set before torch, progress that anyone may read, one future a cohort."""
+"""Where cohorts train: an environment set before torch, one future a cohort."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from runs_fixtures import composed
 
-from mlpexp.execution import ENVIRONMENT, Local, Progress, Serial, Task, executor, train_cohort
+from mlpexp.execution import ENVIRONMENT, Local, Serial, Task, executor, train_cohort
 from mlpexp.planning import plan
 from mlpexp.results import Result
 
@@ -53,25 +53,9 @@ def test_workers_start_with_the_environment_that_stable_products_need(monkeypatc
     monkeypatch.delenv("MKL_CBWR")
     local = Local(1)
     try:
-        assert local.pool.submit(environment_of_a_worker).result() == ENVIRONMENT
+        assert local.in_worker(environment_of_a_worker) == ENVIRONMENT
     finally:
         local.shutdown()
-
-
-def test_progress_counts_up_a_few_times_a_second_and_is_zero_before_a_cohort_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("mlpexp.execution.time.monotonic", lambda: now)
-    assert Progress.read(tmp_path) == 0
-    progress = Progress(tmp_path)
-    seen = []
-    for now, more in ((100.0, 5), (100.01, 1), (100.2, 2**40)):  # noqa: B007 (the clock)
-        progress.add(more)
-        seen.append(Progress.read(tmp_path))
-    assert seen == [5, 5, 6 + 2**40]
-    (tmp_path / "progress").write_bytes(b"half")
-    assert Progress.read(tmp_path) == 0
 
 
 def test_what_a_run_folder_says(tmp_path: Path) -> None:
@@ -80,8 +64,11 @@ def test_what_a_run_folder_says(tmp_path: Path) -> None:
     facts = Result(folder).facts
     assert facts["widths"] == [64, 8, 10]
     assert facts["parameters"] == 65 * 8 + 9 * 10
+    facts_flops = 6 * (64 * 8 + 8 * 10) - 2 * 64 * 8  # layer 1 passes nothing back
     assert facts["data"]["examples"] == {"train": 1077, "validation": 360, "test": 360}
     assert (facts["output"], facts["loss"], facts["lanes"]) == ("softmax", "cross_entropy", 1)
+    assert facts["spent"] == {"updates": 34, "epochs": 2, "examples": 2 * 1077, "flops": 2 * 1077 * facts_flops}
+    assert facts["warnings"] == []
     assert facts["numerics"]["products"] == "MKL_CBWR=AUTO,STRICT"
     assert {file.name for file in folder.iterdir()} >= {
         "config.yaml", "result.json", "record.parquet", "best.safetensors", "final.safetensors", "environment.json",

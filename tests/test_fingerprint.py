@@ -26,6 +26,15 @@ RECORDED = {
         (): "905d3f625abab66e",
         ("model.activation=tanh", "initialisation=normal", "optimizer=momentum", "seed=3"): "d11868eb15a33bbf",
         ("data=clusters", "model.dropout=0.1", "training.patience=3", "seeds.batches=9"): "e80278a144c4376b",
+        ("data=mnist1d", "training.loss=mse", "training.epochs=0", "model.output=identity"): "299e99854296ead0",
+        (
+            "data=table",
+            "data.path=x",
+            "data.target=y",
+            "data.split.test=0.3",
+            "training.restore=final",
+            "data.split.validation=0",
+        ): "70cfd957f1369dcf",
     },
 }
 """Fingerprints that runs were recorded under, by semantics. A key at its neutral value must not change them."""
@@ -41,9 +50,18 @@ GIVEN = {
     "idx": ["data.path=x"],
     "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
     "gradient_descent": ["optimizer.momentum=0.5"],
+    "critical": ["model.activation=tanh", "model.negative_slope=null"],
 }
 """What an option, or a key of it, cannot do without."""
-BELONGING = {"training": ("training.schedule=step", "training.decay_every=5"), "model": ("model.batch_norm=after",)}
+BELONGING = {
+    "training.decay_every": ("training.schedule=step", "training.decay_every=5"),
+    "training.decay_factor": ("training.schedule=step", "training.decay_every=5"),
+    "training.updates": ("training.epochs=null", "training.updates=50"),
+    "training.examples": ("training.epochs=null", "training.examples=500"),
+    "training.flops": ("training.epochs=null", "training.flops=1000000000"),
+    "training.huber_delta": ("data=diabetes", "training.loss=huber"),
+    **{f"model.batch_norm_{key}": ("model.batch_norm=after",) for key in ("affine", "epsilon", "momentum")},
+}
 """What switches on the keys that belong to another key's value."""
 
 
@@ -221,17 +239,12 @@ def test_every_key_that_changes_numbers_changes_the_name(group: str, option: str
         seen[found] = key
 
 
-@pytest.mark.parametrize("group", BELONGING)
+@pytest.mark.parametrize("group", ["training", "model"])
 def test_a_key_that_belongs_to_another_changes_the_name_beside_it(group: str) -> None:
-    config = compose(*BELONGING[group])
-    belonging = [
-        (key, field)
-        for key, field in leaves(getattr(config, group), f"{group}.")
-        if any(isinstance(mark, OnlyWith) for mark in field.metadata)
-    ]
-    names = {key: name(changed(config, key, field)) for key, field in belonging}
-    assert belonging
-    assert len({*names.values(), name(config)}) == len(belonging) + 1
+    for key, field in leaves(getattr(compose(), group), f"{group}."):
+        if any(isinstance(mark, OnlyWith) for mark in field.metadata):
+            config = compose(*BELONGING[key])
+            assert name(changed(config, key, field)) != name(config), key
 
 
 def test_a_list_of_equals_is_what_it_lists() -> None:
@@ -275,6 +288,34 @@ def test_a_file_that_has_changed_is_another_run_and_one_that_has_moved_is_not(tm
         overrides = ["data=table", f"data.path={tmp_path / place}", "data.target=kind", "training.batch_size=4"]
         names += plan([composed(*overrides)]).fingerprints
     assert names[0] == names[1] != names[2]
+
+
+BUDGETS = [
+    ("training.epochs=0",),
+    *(
+        ("training.epochs=null", f"training.{unit}={value}")
+        for unit in ("updates", "examples", "flops")
+        for value in (2, 9)
+    ),
+]
+
+
+def test_every_budget_has_a_name_of_its_own_and_all_lengths_share_a_stem() -> None:
+    for common, stems in (((), 1), (("training.schedule=cosine",), len(BUDGETS))):
+        configs = [composed(*budget, *common) for budget in BUDGETS]
+        assert len({name(config) for config in configs}) == len(BUDGETS)
+        assert len({config.stem() for config in configs}) == stems
+
+
+def test_a_count_of_examples_is_no_share_and_may_be_spelt_as_any_number() -> None:
+    names = {name(composed(f"data.split.{part}={value}")) for part in ("validation", "test") for value in (0.1, 1, 10)}
+    assert len(names) == 6
+    assert name(composed("data.split.test=200.0")) == name(composed("data.split.test=2e2"))
+
+
+def test_hubers_bend_changes_the_name_of_hubers_loss() -> None:
+    names = [name(composed("training.loss=huber", f"training.huber_delta={bend}")) for bend in (1, 1.0, 2)]
+    assert names[0] == names[1] == name(composed("training.loss=huber")) != names[2]
 
 
 # --- neutral values ---

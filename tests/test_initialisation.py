@@ -9,13 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from mlpexp.config import Initialisation
-from mlpexp.kernel.initialisation import SCHEMES, Scheme, glorot, he, initial_parameters, lecun, normal, torch_default
+from mlpexp.kernel.initialisation import (
+    SCHEMES,
+    Scheme,
+    critical,
+    glorot,
+    he,
+    initial_parameters,
+    lecun,
+    normal,
+    orthogonal,
+    orthonormal,
+    torch_default,
+)
 from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.streams import stream
 
 K_IN, K_OUT = 300, 200
 LARGE = Layout((K_IN, K_OUT, 100))
-NORMAL = [name for name in SCHEMES if name != "torch_default"]
-KEYS: dict[str, dict[str, float]] = {"normal": {"sigma_w": 1.3, "sigma_b": 0.4}}
+KEYS: dict[str, dict[str, Any]] = {
+    "normal": {"sigma_w": 1.3, "sigma_b": 0.4},
+    "critical": {"sigma_w": (1.3, 0.7), "sigma_b": 0.4},
+}
+NORMAL = [name for name in SCHEMES if SCHEMES[name](**KEYS.get(name, {})).distribution == "normal"]
 
 
 def scheme(name: str, **keys: Any) -> Scheme:
@@ -41,6 +57,12 @@ def test_the_schema_offers_what_exists() -> None:
         (lecun(), 1 / K_IN, 0),
         (he(gain=3.0), 18 / K_IN, 0),
         (normal(1.3, 0.4), 1.69 / K_IN, 0.16),
+        (critical([1.3, 0.7], 0.4), 1.69 / K_IN, 0.16),
+        (glorot(distribution="uniform"), 2 / (K_IN + K_OUT), 0),
+        (he(gain=3.0, distribution="uniform"), 18 / K_IN, 0),
+        (lecun(distribution="uniform"), 1 / K_IN, 0),
+        (orthogonal(), 1 / K_IN, 0),
+        (orthogonal(gain=3.0), 9 / K_IN, 0),
         (torch_default(), 1 / (3 * K_IN), 1 / (3 * K_IN)),
     ],
 )
@@ -110,3 +132,64 @@ def test_layers_and_biases_are_not_copies_of_one_another() -> None:
 
 def test_zero_scales_are_allowed() -> None:
     assert not initial_parameters(Layout((5, 4, 3)), [normal(0.0, 0.0)], [0]).any()
+
+
+# --- each scheme's own ---
+
+
+@pytest.mark.parametrize("name", ["glorot", "he", "lecun"])
+def test_uniform_weights_end_at_root_three_of_their_standard_deviation(name: str) -> None:
+    weight, _ = first_layer(scheme(name, distribution="uniform"))
+    bound = math.sqrt(3) * scheme(name).weights(K_IN, K_OUT)
+    assert 0.999 * bound < float(weight.abs().max()) <= bound
+    assert not torch.equal(weight, first_layer(scheme(name))[0])
+
+
+def test_schemes_tell_theory_the_variances_that_they_draw() -> None:
+    layout = Layout((150, 300, 300, 100))
+    for name in SCHEMES:
+        one = critical([1.3, 0.7, 0.9], 0.4) if name == "critical" else scheme(name)
+        if one.unit_variance:
+            with pytest.raises(ValueError, match="come from the data"):
+                one.variances(layout)
+            continue
+        rows = initial_parameters(layout, [one], [1], torch.float64)
+        for l, (w2, b2) in enumerate(zip(*one.variances(layout), strict=True)):
+            weight = layout.weight(rows, l)
+            assert float(weight.square().mean()) * layout.layers[l].inputs == pytest.approx(w2, rel=0.05)
+            assert float(layout.biases(rows, l).square().mean()) == pytest.approx(b2, rel=0.5)
+    assert he().variances(Layout((5, 4), bias=False))[1] == normal(1.0, 1.0).variances(Layout((5, 4), bias=False))[1]
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (60, 20), (20, 60), (7, 1), (1, 7), (1, 1)])
+def test_orthogonal_weights_have_one_singular_value(shape: tuple[int, int]) -> None:
+    weight, _ = first_layer(orthogonal(gain=1.7), layout=Layout((*shape, 3)))
+    found = torch.linalg.svdvals(weight)
+    torch.testing.assert_close(found, torch.full_like(found, 1.7), rtol=1e-13, atol=0)
+
+
+def test_orthogonal_weights_come_from_the_same_normals_by_qr_with_a_positive_diagonal() -> None:
+    """WᵀN is upper triangular with a positive diagonal, which fixes W: another route than the sign correction."""
+    layout = Layout((12, 8, 3))
+    weight, _ = first_layer(orthogonal(), 5, layout)
+    normals = torch.from_numpy(stream(5, "initialisation").standard_normal((12, 8)))
+    r = weight.T @ normals
+    torch.testing.assert_close(r.tril(-1), torch.zeros_like(r), rtol=0, atol=1e-13)
+    assert bool((r.diagonal() > 0).all())
+
+
+@pytest.mark.parametrize("shape", [(33, 17), (128, 128), (300, 100)])
+def test_the_bits_of_orthogonal_weights_do_not_depend_on_where_they_lie(shape: tuple[int, int]) -> None:
+    normals = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = orthonormal(normals)
+    for offset in (1, 3, 5, 7):
+        moved = torch.empty(normals.numel() + 8, dtype=torch.float64)[offset : offset + normals.numel()].view(shape)
+        assert torch.equal(orthonormal(moved.copy_(normals)), expected)
+
+
+def test_orthogonal_weights_are_rotations_without_a_preferred_direction() -> None:
+    """Without the sign correction, the first entry of a QR factor is never positive."""
+    rows = initial_parameters(Layout((3, 3), bias=False), [orthogonal()] * 2000, range(2000), torch.float64)
+    assert float(rows.mean(dim=0).abs().max()) < 5 / math.sqrt(3 * 2000)
+    signs = torch.linalg.det(rows.view(-1, 3, 3)).sign()
+    assert abs(float(signs.mean())) < 5 / math.sqrt(2000)

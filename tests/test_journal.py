@@ -52,6 +52,7 @@ def header(lane: int) -> dict[str, Any]:
         "fingerprint": f"run{lane}",
         "config": {"model": {"depth": 1}},
         "result": {"measurements": {"quantities": ["delta_norm", "gradient_norm"]}, "widths": [2, 2]},
+        "pace": {"examples": 4, "batch_size": 2, "sampler": "epoch", "flops": 16},
         "normalisation": {"centre": np.zeros(2), "scale": np.ones(2)},
         "environment": {"commit": None},
         "evaluations": EVALUATIONS,
@@ -264,6 +265,41 @@ def test_a_run_that_is_written_again_replaces_its_folder_and_leaves_no_other(tmp
     assert record.steps.tolist() == [0, 1]
     assert os.listdir(tmp_path) == ["run0"]
     assert not (tmp_path / "run0" / "stray.txt").exists()
+
+
+def test_a_run_folder_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may keep a rename and lose what it renamed, unless each file was brought to disk before."""
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noting_fsync(descriptor: int) -> None:
+        events.append(("on disk", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def noting_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        events.append(("renamed", str(source)))
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "rename", noting_rename)
+    written(tmp_path, [piece(range(4), [0])], [ending(0, 3)])
+    (renaming,) = (i for i, (what, _) in enumerate(events) if what == "renamed")
+    hidden = Path(events[renaming][1])
+    before = {path for what, path in events[:renaming] if what == "on disk"}
+    assert before == {str(hidden), *(str(hidden / name) for name in os.listdir(tmp_path / "run0"))}
+    assert events[renaming + 1 :] == [("on disk", str(tmp_path))]
+
+
+def test_a_file_that_was_replaced_durably_has_its_folder_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write_atomically(tmp_path / "a", b"1")
+    assert synced == [str(tmp_path / f".a.{os.getpid()}"), str(tmp_path)]
+    write_atomically(tmp_path / "b", b"2", durably=False)
+    assert len(synced) == 2
+    assert (tmp_path / "b").read_bytes() == b"2"
 
 
 # --- weights ---

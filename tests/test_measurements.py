@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mlpexp.kernel.activations import ACTIVATIONS, activation
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.layout import BatchNorm, Layout
-from mlpexp.kernel.losses import LOSSES
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import DOUBLE, QUANTITIES, Probe, Step, measure
 from mlpexp.kernel.measurements.spectra import JACOBIAN_EXAMPLES
 from mlpexp.kernel.network import Network, Trace, forward
@@ -63,9 +63,9 @@ def step_of(
     trace = Trace(network, B)
     hidden = layout.layers[:-1]
     dropped = [(normal(R, B, layer.outputs) > 0).to(dtype) * 2 for layer in hidden] if masks else None
-    _, delta = LOSSES[loss[0]](forward(network, inputs, trace, dropped), targets, loss[1])
+    _, delta = Loss(*loss)(forward(network, inputs, trace, dropped), targets)
     gradient = backward(network, trace, delta * scale, torch.empty_like(network.parameters))
-    step = Step(network, trace, gradient, -0.01 * gradient, initial, Probe(probed, probe_targets, *loss))
+    step = Step(network, trace, gradient, -0.01 * gradient, initial, Probe(probed, probe_targets, Loss(*loss)))
     return step, inputs, targets
 
 
@@ -257,7 +257,7 @@ def test_the_noise_estimates_are_unbiased_over_batches() -> None:
     for i in range(6):
         for j in (j for j in range(6) if j != i):
             trace, pair = Trace(network, 2), torch.tensor([i, j])
-            _, delta = LOSSES["mse"](forward(network, x[pair][None], trace), y[pair][None], "identity")
+            _, delta = Loss("mse", "identity")(forward(network, x[pair][None], trace), y[pair][None])
             gradient = backward(network, trace, delta, torch.empty_like(network.parameters))
             own = replace(step, network=network, trace=trace, gradient=gradient)
             found.append([v[0] for v in measure(["gradient_variance", "gradient_square"], own).values()])
@@ -364,7 +364,7 @@ def hessian(step: Step, lane: int, name: str) -> Tensor:
         for l, (weight, bias) in enumerate(pairs(layout, row)):
             z = x @ weight + bias
             if l == layout.depth - 1:
-                return reference.example_losses(probe.loss, probe.output, z, probe.targets[lane]).mean()
+                return reference.example_losses(probe.loss.name, probe.loss.output, z, probe.targets[lane]).mean()
             x = sigma(z) + x if layout.layers[l].skip else sigma(z)
         raise AssertionError
 
@@ -486,7 +486,7 @@ def test_a_unit_born_off_is_not_killed_by_training() -> None:
     rows = torch.cat([on, torch.tensor([[off, off, 5.0, 5.0]]), torch.ones(1, 5)], dim=1)
     start = torch.cat([on, torch.tensor([[off, 5.0, off, 5.0]]), torch.ones(1, 5)], dim=1)
     network = Network(layout, [ACTIVATIONS["relu"]], rows)
-    probe = Probe(torch.linspace(-1, 1, 7)[:, None], torch.zeros(1, 7, 1), "mse", "identity")
+    probe = Probe(torch.linspace(-1, 1, 7)[:, None], torch.zeros(1, 7, 1), Loss("mse", "identity"))
     step = Step(network, Trace(network, 1), torch.zeros_like(rows), None, start, probe)
     assert measure(["dead_units"], step)["dead_units"][0, 0] == 0.5
     assert measure(["killed_units"], step)["killed_units"][0, 0] == 0.25

@@ -37,6 +37,7 @@ POINTS = (
     ("model.bias=false",),
     ("model.depth=1",),
     ("model.output=sigmoid", "training.loss=mse"),
+    ("model.output=relu", "training.loss=huber"),
     ("data=breast_cancer",),
     ("model.dropout=0.5", "data.label_noise=0.2"),
     ("model.batch_norm=after",),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from reference import LOSS_NAMES
 from runs_fixtures import composed
 
 from mlpexp.config import Config
@@ -10,6 +11,8 @@ from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.planning import Order, plan
 from mlpexp.refusals import ConfigError
 from mlpexp.runner import run
+
+ERROR_LOSSES = [loss for loss in LOSS_NAMES if not loss.startswith("cross_entropy")]
 
 
 def refusal(*configs: Config) -> list[str]:
@@ -26,6 +29,28 @@ def refusal(*configs: Config) -> list[str]:
         (["model.output=identity"], "training.loss=cross_entropy needs probabilities; set model.output=auto, softmax"),
         (["data=moons", "model.output=softmax"], "model.output=softmax needs several outputs, moons has one"),
         (["data=diabetes", "data.label_noise=0.1"], "data.label_noise=0.1"),
+        (["model.output=relu"], "training.loss=cross_entropy needs probabilities"),
+        (["data=moons", "model.output=relu"], "training.loss=cross_entropy needs probabilities"),
+        (["data=sine", "training.loss=cross_entropy_mean"], "cross_entropy_mean needs classes, but sine is"),
+        (["training.loss=cross_entropy_mean"], "that of a softmax is cross_entropy, in torch as well"),
+        (["model.output=identity", "training.loss=cross_entropy_mean"], "cross_entropy_mean needs probabilities"),
+        (
+            ["training.loss=mse", "training.label_smoothing=0.1"],
+            "training.label_smoothing=0.1 is of a cross-entropy, but the loss is mse; leave it at 0, or choose",
+        ),
+        (["data=sine", "training.label_smoothing=0.1"], "but the loss is mse; leave it at 0"),
+        (
+            ["training.epochs=null", "training.examples=63"],
+            "training.examples=63 is less than one update, of 64 examples and 161792 FLOPs",
+        ),
+        (["training.epochs=null", "training.flops=161791"], "training.flops=161791 is less than one update"),
+        (
+            ["data.split.validation=1797"],
+            "digits has 1797 rows: data.split.validation=1797 and data.split.test=0.2 leave none to train on",
+        ),
+        (["data.split.test=1797"], "data.split.test=1797 leave none to train on; make one smaller"),
+        (["data.split.test=1000", "data.split.validation=0.5"], "leave none to train on"),
+        (["data.split.test=5"], "1797 rows cannot be split 5, class by class"),
         (["data=sine", "model.output=softmax"], "model.output=softmax"),
         (["data=table", "data.path=no/such.csv", "data.target=y"], "no/such.csv"),
         (["data=idx", "data.path=no/such"], "no/such"),
@@ -46,6 +71,15 @@ def test_what_the_data_cannot_give_is_refused(overrides: list[str], line: str) -
         ["model.output=softmax", "training.loss=mse"],
         ["model.output=sigmoid"],
         ["data=moons", "data.label_noise=0.2"],
+        *[[f"training.loss={loss}", "model.output=sigmoid"] for loss in LOSS_NAMES],
+        *[["data=sine", f"training.loss={loss}", "model.output=relu"] for loss in ERROR_LOSSES],
+        *[[f"training.loss={loss}", "model.output=relu"] for loss in ERROR_LOSSES],
+        ["training.label_smoothing=0.1"],
+        ["model.output=sigmoid", "training.loss=cross_entropy_mean", "training.label_smoothing=0.1"],
+        ["training.epochs=null", "training.examples=64"],
+        ["training.epochs=null", "training.flops=161792"],
+        ["training.epochs=null", "training.updates=0"],
+        ["data.split.validation=100", "data.split.test=300"],
     ],
 )
 def test_what_makes_sense_is_accepted(overrides: list[str], tmp_path: Path) -> None:
@@ -114,6 +148,33 @@ def test_a_request_for_more_measurements_trains_again_with_those_of_the_record(k
     assert order.configs[0].measurements.quantities == ["delta_norm", "update_ratio"]
     assert order.configs[0].measurements.every == 1
     assert order.fingerprints == known.fingerprints
+
+
+RPROP = "optimizer=rprop reads signs of gradients alone"
+BELOW = "model.output=relu is never below 0, but 109 targets of sine are"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "beginnings"),
+    [
+        ((), []),
+        (("optimizer=rprop",), [RPROP]),
+        (("optimizer=rprop_plus", "training.sampler=fresh"), [RPROP]),
+        (("optimizer=rprop", "training.sampler=full"), []),
+        (("optimizer=rprop", "training.batch_size=1077"), []),
+        (("data=sine", "data.examples=200", "model.output=relu", "training.batch_size=9"), [BELOW]),
+        (("data=sine", "data.examples=200", "training.batch_size=9"), []),
+        (("data=diabetes", "model.output=relu"), []),
+        (("data=sine", "data.examples=200", "model.output=relu", "training.batch_size=9", "optimizer=rprop"),
+         [RPROP, BELOW]),
+    ],
+)  # fmt: skip
+def test_what_is_odd_is_told_once_and_not_refused(
+    overrides: tuple[str, ...], beginnings: list[str], tmp_path: Path
+) -> None:
+    order = plan([composed(*overrides, f"seed={seed}", f"outputs={tmp_path}") for seed in range(3)])
+    assert len(order.warnings()) == len(beginnings)
+    assert all(line.startswith(start) for line, start in zip(order.warnings(), beginnings, strict=True))
 
 
 def test_rows_of_a_record_are_its_updates_and_the_state_after_the_last() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlpexp.activation_schema import ACTIVATION_NAMES
+from mlpexp.kernel.losses import LOSSES
+from mlpexp.lineage.commands import CHAPTERS
 from mlpexp.own_activations import check
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +34,12 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
     assert list((tmp_path / "outputs" / "runs").glob("*/result.json"))
+    assert not command.startswith("mlpexp lineage") or list((tmp_path / "outputs" / "lineage").glob("*/figure.pdf"))
+
+
+def test_the_readme_lists_every_chapter_of_the_lineage() -> None:
+    table = README.partition("## Lineage")[2].partition("```")[0]
+    assert re.findall(r"^\| `(\w+)", table, re.M)[1:] == list(CHAPTERS)
 
 
 @pytest.mark.parametrize("block", blocks("python"))
@@ -54,6 +62,12 @@ def test_the_activation_of_ones_own_in_the_readme_is_taken() -> None:
 def test_the_readme_lists_every_activation() -> None:
     table = README.partition("## Activations")[2].partition("```")[0]
     assert [name for name in ACTIVATION_NAMES if f"`{name}`" not in table] == []
+
+
+def test_the_readme_lists_every_loss() -> None:
+    table = README.partition("## Losses")[2].partition("## Sweep")[0]
+    sums = [name for name in LOSSES if not name.endswith("_mean")]
+    assert [name for name in (*sums, "mse_mean", "cross_entropy_mean") if f"`{name}`" not in table] == []
 
 
 def test_the_refusal_in_the_readme_is_what_is_said(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def test_import_contracts_hold() -> None:
     ("package", "doors"),
     [
         ("mlflow", ["tracking"]),
-        ("matplotlib", ["figures"]),
-        ("optuna", []),
-        ("hydra", ["composition", "hydra_app", "sweep"]),
+        ("matplotlib", ["figures", "paper"]),
+        ("optuna", [f"search.{n}" for n in ("dimensions", "studies", "drive", "report", "request", "command")]),
+        ("plotly", []),
+        ("hydra", ["composition", "hydra_app", "search.command", "search.dimensions", "search.request", "sweep"]),
         ("loky", ["execution"]),
         ("sklearn", ["data.packaged", "data.splits"]),
     ],

@@ -119,6 +119,33 @@ def test_a_diverged_run_is_a_result_without_scores() -> None:
     assert (silent.status, silent.facts["last_step"]) == ("diverged", 0)
 
 
+SILENT_RELU = (
+    "data=sine", "data.examples=200", "training.batch_size=16", "model.output=relu", "model.depth=1",
+    "initialisation=normal", "initialisation.sigma_b=1.5",
+)  # fmt: skip
+
+
+def test_outputs_that_start_off_everywhere_are_told_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those runs have no gradient at any step; the others have one from the first."""
+    configs = [composed(*SILENT_RELU, f"seed={seed}", f"outputs={tmp_path}") for seed in range(6)]
+    results = run(configs)
+    silent = [result for result in results if not result.record["gradient_norm"].any()]
+    assert 0 < len(silent) < 6
+    for result in results:
+        told = any("starts at 0 for every training example" in line for line in result.warnings)
+        assert told is (result in silent)
+        assert any("is never below 0" in line for line in result.warnings)
+        assert bool(result.record["gradient_norm"][0].any()) is not told
+    said = capsys.readouterr().err
+    assert said.count("is never below 0") == 1
+    assert said.count("starts at 0 for every training example") == 1
+    assert f"({len(silent)} of 6 runs)" in said
+    run(configs)
+    assert "model.output" not in capsys.readouterr().err  # nothing is trained, nothing is odd anew
+
+
 # --- the same bits in any company ---
 
 
@@ -217,7 +244,7 @@ class Killer(threading.Thread):
             worker = int(json.loads(owner.read_text())["pid"])
         except (OSError, ValueError):
             return
-        if worker not in self.killed:
+        if worker not in self.killed and len(self.killed) < self.times:
             self.killed.add(worker)
             os.kill(worker, signal.SIGKILL)
 
@@ -243,9 +270,19 @@ def test_a_worker_that_is_killed_once_costs_no_run_and_no_bit(tmp_path: Path, un
     long, short = run(long_and_short(tmp_path), quiet=True)
     killer.join()
     assert killer.killed.isdisjoint({0, os.getpid()})
-    assert 0 < long.facts["went_on_from_epoch"] < EPOCHS
-    assert short.facts["went_on_from_epoch"] == 0
+    assert 0 < long.facts["went_on_from_step"] < EPOCHS * 17
+    assert short.facts["went_on_from_step"] == 0
     assert everything(long) == uninterrupted
+
+
+def test_a_workers_death_disturbs_no_other_cohort(tmp_path: Path) -> None:
+    """Two long runs beside one another: one worker is killed, the other one's run knows nothing of it."""
+    words = (f"training.epochs={EPOCHS}", "executor.workers=2", "executor.checkpoint_seconds=0", f"outputs={tmp_path}")
+    killer = Killer(tmp_path, others=0, times=1)
+    killer.start()
+    results = run([composed("executor=local", *words, f"model.depth={depth}") for depth in (2, 3)], quiet=True)
+    killer.join()
+    assert sorted(result.facts["went_on_from_step"] > 0 for result in results) == [False, True]
 
 
 def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command_finishes_it(
@@ -263,7 +300,7 @@ def test_workers_that_are_killed_again_fail_their_run_alone_and_the_same_command
     assert "; alone: mlpexp train " in line
     assert recorded.name not in line
     long, _ = run(long_and_short(tmp_path), quiet=True)
-    assert 0 < long.facts["went_on_from_epoch"] < EPOCHS
+    assert 0 < long.facts["went_on_from_step"] < EPOCHS * 17
     assert everything(long) == uninterrupted
     assert list((tmp_path / "cohorts").iterdir()) == []
 

@@ -11,7 +11,6 @@ from reference import History, composed, differences, trained
 
 from mlpexp.config import Config
 from mlpexp.data import prepare
-from mlpexp.kernel.losses import LOSSES
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
@@ -120,6 +119,44 @@ def test_a_lane_stops_after_so_many_evaluations_without_improvement(
     assert stop == len(losses) - 1
     assert history.ending.last_step == history.steps[-1] == stop * every * updates
     assert history.ending.best_step == list(history.evaluations)[int(np.argmin(losses))]
+
+
+@pytest.mark.parametrize(("patience", "tolerance"), [(3, 0.0), (2, 0.005)])
+def test_early_stopping_and_the_best_weights_follow_a_plain_loop_in_torch(patience: int, tolerance: float) -> None:
+    """As one would write it: copy the weights where the validation loss is lowest, count epochs without progress."""
+    config = stopping(patience, 0, f"training.tolerance={tolerance}", "training.dtype=float64")
+    plan, lanes = build([config])
+    train_part, validation = (
+        (part.features, torch.nn.functional.one_hot(part.labels[0], 3).double())
+        for part in (lanes.parts["train"], lanes.parts["validation"])
+        if part.labels is not None
+    )
+    network = reference.Perceptron(lanes.network.layout, lanes.network.rows[0], [torch.relu] * 9)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    criterion = torch.nn.CrossEntropyLoss()
+    best_loss = progress = math.inf
+    best_weights, without, stopped_after = network.row(), 0, 0
+    for epoch in range(61):
+        with torch.no_grad():
+            loss = float(criterion(network(validation[0]), validation[1]))
+        if loss < best_loss:
+            best_loss, best_weights = loss, network.row().clone()
+        without = 0 if loss < progress - tolerance else without + 1
+        progress = loss if without == 0 else progress
+        if without == patience:
+            stopped_after = epoch
+            break
+        for rows in map(torch.from_numpy, reference.batches_of(plan, lanes, epoch)):
+            optimizer.zero_grad()
+            criterion(network(train_part[0][rows]), train_part[1][rows]).backward()
+            optimizer.step()
+    history = alone(config)
+    assert 0 < stopped_after < 60
+    assert history.ending.status == "stopped_early"
+    assert history.ending.last_step == stopped_after * plan.updates_per_epoch
+    np.testing.assert_allclose(history.ending.best, best_weights.numpy(), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(history.ending.final, network.row().numpy(), rtol=0, atol=1e-9)
+    assert history.ending.scores["loss/validation"] == pytest.approx(best_loss, rel=1e-9)
 
 
 def test_lanes_that_stop_early_are_like_alone_and_so_are_those_that_go_on() -> None:
@@ -260,7 +297,7 @@ def test_going_on_from_any_pause_changes_no_bit() -> None:
             else:
                 done.append(event)
         for pause, before in pauses:
-            rest = train(plan, copy.deepcopy(pause.lanes), pause.epoch, pause.step)
+            rest = train(plan, copy.deepcopy(pause.lanes), pause.step)
             events = before + [event for event in rest if not isinstance(event, Pause)]
             found = reference.sort_by_lane(events)
             assert [differences(found[lane], history) for lane, history in enumerate(uninterrupted)] == [[]] * 4
@@ -282,7 +319,7 @@ def test_evaluation_equals_all_examples_at_once_in_float64(data: str) -> None:
     for part, examples in lanes.parts.items():
         z = torch.relu(examples.features @ weights[0] + biases[0]) @ weights[1] + biases[1]
         targets = examples.targets(torch.arange(len(examples))[None])[0]
-        losses = reference.example_losses(plan.loss, plan.output, z, targets)
+        losses = reference.example_losses(plan.loss.name, plan.loss.output, z, targets)
         assert history.ending.scores[f"loss/{part}"] == pytest.approx(float(losses.mean()), rel=1e-12)
         if examples.labels is None:
             assert f"accuracy/{part}" not in history.ending.scores
@@ -358,9 +395,110 @@ def test_batch_losses_are_means_over_their_own_examples() -> None:
     examples, network = lanes.parts["train"], lanes.network
     still = Network(network.layout, network.activations, network.rows.clone())
     z = torch.cat([z.clone() for _, z in predict(still, examples.features, 256)], dim=1)[:, : len(examples)]
-    losses = LOSSES[plan.loss](z, examples.targets(torch.arange(len(examples))[None]), plan.output)[0][0]
+    losses = plan.loss(z, examples.targets(torch.arange(len(examples))[None]))[0][0]
     (history,) = reference.histories(plan, lanes).values()
     batches = reference.batches_of(plan, lanes, epoch=0)
     assert [len(rows) for rows in batches] == [25, 25, 25, 25, 6]
     expected = [float(losses[torch.from_numpy(rows)].mean()) for rows in batches]
     np.testing.assert_allclose(history.losses[:-1], expected, rtol=1e-12)
+
+
+# --- budgets ---
+
+
+@pytest.mark.parametrize("sampler", ["epoch", "fresh"])
+@pytest.mark.parametrize("more", ["seed=0", "model.dropout=0.3", "optimizer=momentum"])
+@pytest.mark.parametrize("updates", [0, 3, 5, 12])
+def test_a_budget_of_updates_ends_within_an_epoch_like_the_beginning_of_a_longer_run(
+    sampler: str, more: str, updates: int
+) -> None:
+    budget = ("training.epochs=null", f"training.updates={updates}")
+    short, long = (alone(wine(f"training.sampler={sampler}", more, *own)) for own in (budget, ()))
+    assert short.steps == list(range(updates + 1))
+    assert short.losses == long.losses[: updates + 1]
+    for name, values in short.measured.items():
+        last = updates if name == "update_ratio" else updates + 1
+        assert np.array(values[:last]).tobytes() == long.column(name)[:last].tobytes()
+    assert list(short.evaluations) == [*range(0, updates, UPDATES), updates]
+    assert short.ending.status == "finished"
+
+
+def test_equal_budgets_in_other_units_are_the_same_training() -> None:
+    """Two epochs of 5 updates; 106 examples, 25 in a batch."""
+    flops = 2 * (3 * (13 * 8 + 8 * 8 + 8 * 3) - 13 * 8)
+    budgets = ["epochs=2", "updates=10", "examples=212", "examples=236", f"flops={212 * flops}"]
+    nulls = [() if budget.startswith("epochs") else ("training.epochs=null",) for budget in budgets]
+    found = [alone(wine(*null, f"training.{budget}")) for null, budget in zip(nulls, budgets, strict=True)]
+    assert [differences(found[0], other) for other in found] == [[]] * len(budgets)
+
+
+def test_a_cosine_falls_over_the_budget_whatever_its_unit() -> None:
+    common = ("training.schedule=cosine", "optimizer=gradient_descent", "training.dtype=float64")
+    short = alone(wine(*common, "training.epochs=null", "training.updates=7"))
+    _, lanes = build([wine(*common)])
+    constant = alone(wine(*common[1:], "training.epochs=null", "training.updates=7"))
+    assert short.losses[:2] == constant.losses[:2]  # the first update has the whole rate, the second less
+    ratios = short.column("update_ratio")[:7, 0] / short.column("gradient_norm")[:7, 0]
+    weights = lanes.network.layout.weight(lanes.network.parameters, 0)
+    expected = 0.1 * (1 + np.cos(np.pi * np.arange(7) / 7)) / 2 / float(weights.norm())
+    np.testing.assert_allclose(ratios, expected, rtol=0.15)  # ‖W‖ changes a little
+    np.testing.assert_allclose(ratios[0], expected[0], rtol=1e-12)
+
+
+def test_going_on_from_the_middle_of_an_epoch_changes_no_bit() -> None:
+    budget = ("training.epochs=null", "model.dropout=0.3", "optimizer=adam")
+    whole = alone(wine(*budget, "training.updates=13"))
+    for updates in (3, 7, 10):
+        plan, lanes = build([wine(*budget, f"training.updates={updates}")])
+        with reference.flushed():
+            pauses = [copy.deepcopy(event) for event in train(plan, lanes) if isinstance(event, Pause)]
+            longer, _ = build([wine(*budget, "training.updates=13")])
+            rest = list(train(longer, pauses[-1].lanes, pauses[-1].step))
+        found = reference.sort_by_lane([event for event in rest if not isinstance(event, Pause)])[0]
+        assert pauses[-1].step == updates == found.steps[0]
+        assert found.losses == whole.losses[updates:]
+        assert found.ending.final.tobytes() == whole.ending.final.tobytes()
+        assert found.ending.best.tobytes() == whole.ending.best.tobytes()
+
+
+# --- until a loss is reached ---
+
+
+def test_a_lane_ends_at_the_first_evaluation_whose_training_loss_is_low_enough() -> None:
+    free = alone(wine("training.epochs=20"))
+    losses = [values["loss/train"] for values in free.evaluations.values()]
+    for bound in (losses[0], losses[3], (losses[5] + losses[6]) / 2):
+        first = next(i for i, loss in enumerate(losses) if loss <= bound)
+        history = alone(wine("training.epochs=20", f"training.until_loss={float(bound)!r}", "training.restore=final"))
+        assert history.ending.status == "reached_loss"
+        assert history.ending.last_step == history.steps[-1] == first * UPDATES
+        assert history.ending.scores["loss/train"] == losses[first] <= bound
+        assert history.losses == free.losses[: first * UPDATES + 1]
+
+
+def test_a_loss_reached_at_the_end_of_the_budget_is_reached_and_one_out_of_reach_is_not() -> None:
+    last = alone(wine()).evaluations[4 * UPDATES]["loss/train"]
+    assert alone(wine(f"training.until_loss={float(last)!r}")).ending.status == "reached_loss"
+    assert alone(wine("training.until_loss=0")).ending.status == "finished"
+
+
+def test_lanes_reach_their_losses_at_their_own_time_and_like_alone() -> None:
+    bounds = ["null", "0.9", "0.5", "0.2", "0.05"]
+    configs = [
+        wine(f"training.until_loss={bound}", f"seed={seed}", "training.epochs=30", "optimizer.learning_rate=0.01")
+        for seed, bound in enumerate(bounds)
+    ]
+    configs += [wine("training.until_loss=0.1", "training.epochs=30", "training.patience=1", "training.tolerance=9")]
+    together = trained(configs)
+    statuses = [history.ending.status for history in together]
+    assert statuses == ["finished", *["reached_loss"] * 4, "stopped_early"]
+    assert len({history.ending.last_step for history in together}) >= 5
+    for config, history in zip(configs, together, strict=True):
+        assert differences(alone(config), history) == []
+
+
+def test_smoothing_is_in_what_is_descended_on_and_not_in_evaluations() -> None:
+    smooth, plain = (alone(wine(f"training.label_smoothing={share}", "training.epochs=1")) for share in (0.2, 0.0))
+    assert smooth.evaluations[0] == plain.evaluations[0]
+    assert smooth.losses[0] != plain.losses[0]
+    assert smooth.ending.final.tobytes() != plain.ending.final.tobytes()

@@ -54,7 +54,7 @@ class Twin:
         if training.schedule == "step":
             after = torch.optim.lr_scheduler.StepLR(optimizer, training.decay_every or 1, training.decay_factor)
         seed = self.config.stream_seeds().get("batches", 0)
-        for epoch in range(training.epochs):
+        for epoch in range(training.epochs or 0):
             batches = epoch_batches(training.sampler, seed, epoch, len(self.examples), training.batch_size)
             for rows in map(torch.from_numpy, batches):
                 optimizer.zero_grad()
@@ -209,6 +209,12 @@ def test_samplers_and_weight_decay_follow_torch(sampler: str, bias: str) -> None
         ("digits", "softmax", "mae"),
         ("diabetes", "identity", "mse"),
         ("diabetes", "identity", "mae"),
+        ("diabetes", "identity", "mse_mean"),
+        ("sine", "identity", "huber"),
+        ("diabetes", "relu", "mae_mean"),
+        ("digits", "sigmoid", "cross_entropy_mean"),
+        ("digits", "identity", "huber_mean"),
+        ("digits", "identity", "mse_mean"),
     ],
 )
 def test_losses_and_outputs_follow_torch(data: str, output: str, loss: str) -> None:
@@ -242,7 +248,7 @@ def test_dropout_follows_torch_under_the_same_masks() -> None:
     weights, biases = reference.unpack(twin.layout, lanes.network.parameters[0].clone())
     (history,) = reference.histories(plan, lanes).values()
     losses = []
-    for epoch in range(plan.epochs):
+    for epoch in range(plan.updates // plan.updates_per_epoch):
         generator = stream(config.seed, "dropout", epoch)
         for rows in epoch_batches("epoch", config.seed, epoch, len(twin.examples), plan.batch_size):
             drawn = [generator.random((len(rows), 16), dtype=np.float32) for _ in range(2)]

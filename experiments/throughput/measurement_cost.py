@@ -76,11 +76,10 @@ def epoch_of(width: int, activation: str, overrides: tuple[str, ...], lanes: int
         f"replicates={lanes}", *overrides,
     ])  # fmt: skip
     plan, cohort = build(config.runs())
-    state = {"epoch": 0, "step": 0}
+    state = {"step": 0}
 
     def run() -> None:
-        piece = train_epoch(plan, cohort, state["epoch"], state["step"], {})
-        state["epoch"] += 1
+        piece = train_epoch(plan, cohort, state["step"], {})
         state["step"] += len(piece.steps)
 
     return run

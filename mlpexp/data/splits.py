@@ -20,34 +20,55 @@ def part_rows(dataset: Dataset, split: "Split") -> tuple[Rows, Rows, Rows]:
         if not dataset.official_test:
             raise DataError(f"{dataset.name} has no test rows set aside by its authors; give data.split.test a share")
         rest, test = np.split(everything, [len(everything) - dataset.official_test])
-        validation_share = split.validation
+        part = split.validation
     else:
+        _must_leave_some(dataset, split, split.test, len(everything))
         rest, test = _cut(dataset, everything, split.test, split.seed)
-        validation_share = split.validation / (1 - split.test)
-    training, validation = _cut(dataset, rest, validation_share, split.seed + 1)
+        part = _of_the_rest(split, len(everything), len(rest))
+    _must_leave_some(dataset, split, part, len(rest))
+    training, validation = _cut(dataset, rest, part, split.seed + 1)
     if not len(training):
         raise DataError(f"{dataset.name}: no rows are left to train on; make data.split.validation or test smaller")
     return training, validation, test
 
 
-def _cut(dataset: Dataset, rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Rows in two, in their own order: the second has `share` of them."""
-    if share == 0:
+def _of_the_rest(split: "Split", rows: int, rest: int) -> float | int:
+    """What of the rows that are no test rows makes the validation part: a count as it is, a share of all rows anew."""
+    if isinstance(split.validation, int):
+        return split.validation
+    return split.validation / (1 - split.test) if isinstance(split.test, float) else split.validation * rows / rest
+
+
+def _must_leave_some(dataset: Dataset, split: "Split", part: float | int, rows: int) -> None:
+    if part >= (rows if isinstance(part, int) else 1):
+        raise DataError(
+            f"{dataset.name} has {len(dataset.targets)} rows: data.split.validation={split.validation} and "
+            f"data.split.test={split.test} leave none to train on; make one smaller"
+        )
+
+
+def _cut(dataset: Dataset, rows: Rows, part: float | int, seed: int) -> tuple[Rows, Rows]:
+    """Rows in two, in their own order: the second has `part` of them, a share below 1 or a count."""
+    if part == 0:
         return rows, rows[:0]
     state = np.random.RandomState(seed % 2**32)
     if dataset.groups is not None:
-        return _cut_groups(dataset, rows, share, state)
+        return _cut_groups(dataset, rows, part / len(rows) if isinstance(part, int) else part, state)
     from sklearn.model_selection import train_test_split
 
     labels = None if dataset.task == "regression" else dataset.targets[rows]
     try:
-        first, second = train_test_split(rows, test_size=share, stratify=labels, random_state=state)
+        first, second = train_test_split(rows, test_size=part, stratify=labels, random_state=state)
     except ValueError as error:
         reason = _lonely_class(dataset, rows) or str(error)
         raise DataError(
-            f"{dataset.name}: {len(rows)} rows cannot be split {share:.3g}, class by class: {reason}"
+            f"{dataset.name}: {len(rows)} rows cannot be split {_spelt(part)}, class by class: {reason}"
         ) from None
     return np.sort(first), np.sort(second)
+
+
+def _spelt(part: float | int) -> str:
+    return str(part) if isinstance(part, int) else f"{part:.3g}"
 
 
 def _lonely_class(dataset: Dataset, rows: Rows) -> str:

@@ -3,9 +3,9 @@
 Six rules hold in the whole kernel (tests/test_bits.py reads the source for them):
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
 (b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
-(c) elementwise functions only from `+ − × ÷ sqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv` and
-    exact ones (abs, neg, sign, comparisons): torch's own sigmoid, softplus, silu, elu, selu give other bits in a
-    buffer's tail;
+(c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`
+    and exact ones (abs, neg, sign, comparisons, bits): torch's own sigmoid, softplus, silu, elu, selu give other bits
+    in a buffer's tail;
 (d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `argmax` over named dims, and no `sum` where lanes are the
     last dimension (its order would depend on R); `scatter_add` only of whole numbers, exact in any order;
 (e) what differs between lanes is a column [R, 1], also in a cohort of equals;
@@ -46,6 +46,21 @@ def largest_eigenvalue(matrices: Tensor) -> Tensor:
     safe = torch.where(finite[:, None, None], matrices, 0.0)
     values = torch.stack([torch.linalg.eigvalsh(one.to(torch.float64, copy=True))[-1] for one in safe])
     return torch.where(finite, values, torch.nan)
+
+
+def is_finite(rows: Tensor) -> Tensor:
+    """Whether all of a lane's numbers are, [R], for rows [R, P]; both ends are NaN if one number is."""
+    return torch.isfinite(rows.amax(dim=1)) & torch.isfinite(rows.amin(dim=1))
+
+
+def silence(rows: Tensor, alive: Tensor) -> Tensor:
+    """Make all numbers of lanes that are not `alive` [R] zero, in place, NaN among them; rows are [R, P].
+
+    0 · NaN is NaN, and torch.where takes ten times as long as an AND of bits.
+    """
+    whole = torch.int32 if rows.dtype == torch.float32 else torch.int64
+    rows.view(whole).bitwise_and_(-alive.to(whole)[:, None])
+    return rows
 
 
 def require_stable_products() -> None:

@@ -40,8 +40,7 @@ def through_unit(network: Network, trace: Trace, l: int, signal: Tensor, gradien
         signal *= trace.masks[l]
     if norm and norm.placement == "after":
         through_norm(network, trace, l, signal, gradient)
-    scratch = torch.empty_like(signal)
-    signal *= network.activations[l].derivative(trace.arguments[l], trace.activated[l], scratch)
+    signal *= network.activations[l].derivative(trace.arguments[l], trace.activated[l], trace.scratch[l])
     if norm and norm.placement == "before":
         through_norm(network, trace, l, signal, gradient)
 

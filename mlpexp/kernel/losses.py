@@ -29,6 +29,11 @@ def softmax(z: Tensor) -> Tensor:
 
 OUTPUTS = {
     "identity": Output(lambda z: z, lambda g, f: g, lambda g, f, df: torch.zeros_like(df)),
+    "relu": Output(
+        lambda z: torch.clamp(z, min=0),
+        lambda g, f: torch.where(f > 0, g, 0.0),
+        lambda g, f, df: torch.zeros_like(df),
+    ),
     "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f), lambda g, f, df: g * (1 - 2 * f) * df),
     "softmax": Output(
         softmax,
@@ -37,9 +42,12 @@ OUTPUTS = {
     ),
 }
 
+PROBABILITIES = ("sigmoid", "softmax")
+"""Outputs that are probabilities of classes."""
+
 
 def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """−Σ y ln f, from z; with sigmoid outputs the binary form, summed over outputs. δ = f − y in both."""
+    """−Σ y ln f [R, B], from z; with sigmoid outputs the binary form, summed over outputs. δ = f − y in both."""
     if output == "softmax":
         shifted = z - z.amax(dim=2, keepdim=True)
         raised = torch.exp(shifted)
@@ -50,45 +58,89 @@ def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tens
     return losses.sum(dim=2), sigmoid(z) - targets
 
 
-def mse(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """‖y − f‖², the lecture's: summed over outputs (torch's default divides by their number too)."""
-    f = OUTPUTS[output].value(z)
-    return torch.square(f - targets).sum(dim=2), OUTPUTS[output].pull(2 * (f - targets), f)
+def squared(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """e² and its derivative."""
+    return torch.square(error), 2 * error
 
 
-def mae(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
-    """‖y − f‖₁, summed over outputs; its derivative at zero is 0."""
-    f = OUTPUTS[output].value(z)
-    return (f - targets).abs().sum(dim=2), OUTPUTS[output].pull(torch.sign(f - targets), f)
+def absolute(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """|e| and its derivative, 0 at zero."""
+    return error.abs(), torch.sign(error)
 
 
-LOSSES = {"cross_entropy": cross_entropy, "mse": mse, "mae": mae}
-"""(z [R, B, k], targets [R, B, k], output's name) → losses of examples [R, B], δ [R, B, k]."""
+def huber(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
+    """e²/2 up to |e| = bend, from there on the straight line bend(|e| − bend/2) (Huber 1964)."""
+    size = error.abs()
+    return torch.where(size <= bend, torch.square(error) / 2, bend * (size - bend / 2)), error.clamp(-bend, bend)
 
 
-def cross_entropy_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
-    """How δ = f − y changes: as f does."""
-    return OUTPUTS[output].pull(change, OUTPUTS[output].value(z))
+OF_ERRORS = {"mse": squared, "mae": absolute, "huber": huber}
+"""(e = f − y [R, B, k], Huber's bend) → the term of each output, and its derivative by e, [R, B, k]."""
+
+BENDS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "mse": lambda error, bend: torch.full_like(error, 2),
+    "mae": lambda error, bend: torch.zeros_like(error),
+    "huber": lambda error, bend: torch.where(error.abs() < bend, torch.ones_like(error), 0.0),
+}
+"""The terms' second derivatives by e, [R, B, k]."""
+
+MEAN = "_mean"
+LOSSES = tuple(name + scaling for name in ("cross_entropy", *OF_ERRORS) for scaling in ("", MEAN))
+"""Sums over outputs, as the lecture has them; with `_mean` means over outputs, torch's scaling."""
 
 
-def mse_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
-    """How δ changes with f and with 2(f − y)."""
-    f = OUTPUTS[output].value(z)
-    df = OUTPUTS[output].pull(change, f)  # the Jacobians of all our outputs are symmetric
-    return OUTPUTS[output].pull(2 * df, f) + OUTPUTS[output].turn(2 * (f - targets), f, df)
+@dataclass(frozen=True)
+class Loss:
+    """One of LOSSES, of an output function, as a function of z [R, B, k] and targets [R, B, k].
+
+    `huber_delta` is the error at which Huber's loss bends.
+    """
+
+    name: str
+    output: str
+    huber_delta: float = 1.0
+
+    def __call__(self, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(losses of examples [R, B], δ [R, B, k])."""
+        kind = self.name.removesuffix(MEAN)
+        if kind == "cross_entropy":
+            losses, delta = cross_entropy(z, targets, self.output)
+        else:
+            output = OUTPUTS[self.output]
+            f = output.value(z)
+            terms, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
+            losses, delta = terms.sum(dim=2), output.pull(slopes, f)
+        return (losses, delta) if kind == self.name else (losses / z.shape[2], delta / z.shape[2])
+
+    def curvature(self, z: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """How δ changes, to first order, where z changes by `change`, [R, B, k]; at a kink, as on its flat side."""
+        kind, output = self.name.removesuffix(MEAN), OUTPUTS[self.output]
+        f = output.value(z)
+        df = output.pull(change, f)  # the Jacobians of all our outputs are symmetric
+        if kind == "cross_entropy":
+            changed = df  # δ = f − y
+        else:
+            _, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
+            bends = BENDS[kind](f - targets, self.huber_delta)
+            changed = output.pull(bends * df, f) + output.turn(slopes, f, df)
+        return changed if kind == self.name else changed / z.shape[2]
 
 
-def mae_curvature(z: Tensor, targets: Tensor, output: str, change: Tensor) -> Tensor:
-    """How δ changes with f; the sign stays, but where f meets the target."""
-    f = OUTPUTS[output].value(z)
-    return OUTPUTS[output].turn(torch.sign(f - targets), f, OUTPUTS[output].pull(change, f))
+def smoothed(targets: Tensor, shares: Tensor, output: str) -> Tensor:
+    """(1 − ε)y + ε/K for targets [R, B, k] and ε [R, 1]: label smoothing (Szegedy et al. 2016).
 
-
-CURVATURES = {"cross_entropy": cross_entropy_curvature, "mse": mse_curvature, "mae": mae_curvature}
-"""(z, targets, output's name, change of z), each [R, B, k] → change of δ [R, B, k], to first order."""
+    K is the number of classes: k of a softmax, and 2 of a sigmoid, each of which tells two classes apart.
+    """
+    share = shares.to(targets.dtype)[:, :, None]
+    return targets * (1 - share) + share / (targets.shape[2] if output == "softmax" else 2)
 
 
 def correct(z: Tensor, labels: Tensor, output: str) -> Tensor:
-    """Which examples are classified right, [R, B]: by the largest z (the first of equals), or a single f above 1/2."""
-    chosen = (z[:, :, 0] > (0.5 if output == "identity" else 0.0)).long() if z.shape[2] == 1 else z.argmax(dim=2)
+    """Which examples are classified right, [R, B]: by the largest f (the first of equals), or a single f above 1/2.
+
+    f is compared through z, which has not lost its order to rounding; ReLU's off outputs are equal.
+    """
+    f = OUTPUTS[output].value(z) if output == "relu" else z
+    half = 0.0 if output == "sigmoid" else 0.5
+    chosen = (f[:, :, 0] > half).long() if f.shape[2] == 1 else f.argmax(dim=2)
     return chosen == labels

@@ -3,7 +3,7 @@
 Around σ may stand batch norm, dropout, and a skip connection, in this order: X_{l+1} = mask · norm(σ(z_l)) + X_l.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -40,6 +40,10 @@ class Network:
     def lanes(self) -> int:
         """R."""
         return len(self.rows)
+
+    def lane(self, lane: int) -> "Network":
+        """The network of one lane, whose rows are a view: what changes them changes these."""
+        return Network(self.layout, self.activations, self.rows[lane : lane + 1])
 
     def select(self, lanes: Tensor) -> "Network":
         """The networks of these lanes, copied; their numbers do not depend on who else is there."""
@@ -82,24 +86,34 @@ class Trace:
             for layer, x in zip(hidden, self.outputs, strict=False)
         ]
         self.normalised, self.signals = own(norm is not None), own(layout.skip)
+        widest = {layer.outputs: torch.empty_like(x) for layer, x in zip(hidden, self.outputs, strict=False)}
+        self.scratch = [widest[layer.outputs] for layer in hidden]
         self.mean, self.variance, self.inverse = ([like] * len(hidden) for _ in range(3))
         self.inputs: list[Tensor] = [like] * layout.depth
         self.masks: list[Tensor] = []
 
 
 def forward(
-    network: Network, inputs: Tensor, trace: Trace, masks: list[Tensor] | None = None, running: bool = False
+    network: Network,
+    inputs: Tensor,
+    trace: Trace,
+    masks: list[Tensor] | None = None,
+    running: bool = False,
+    after_product: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """z_L, [R, B, k_{L+1}], for inputs [R, B, q]; keeps every X_l and Z_l in the trace.
 
     `masks` multiply the outputs of hidden layers (dropout), one [R, B, k] for each. `running`: batch norm takes its
-    running statistics instead of the batch's, as in evaluation.
+    running statistics instead of the batch's, as in evaluation. `after_product(l, X_l W_l)` may change the product in
+    place before it goes on (initialisation by data).
     """
     trace.masks = masks or []
     norm, last = network.layout.batch_norm, network.layout.depth - 1
     for l, weight in enumerate(network.weights):
         trace.inputs[l] = inputs
         z = product(inputs, weight, out=trace.z[l])
+        if after_product:
+            after_product(l, z)
         if network.biases:
             z += network.biases[l][:, None, :]
         if l == last:

@@ -34,7 +34,7 @@ class Rprop(Rule):
         self.steps = torch.zeros_like(parameters) + self.learning_rate.to(parameters)
         self.signs, self.last = torch.zeros_like(parameters), torch.zeros_like(parameters)
 
-    def step(self, gradient: Tensor, rate: Tensor) -> Tensor:
+    def step(self, gradient: Tensor, rate: Tensor, out: Tensor) -> Tensor:
         """−sign(g) Δ; signs are compared, not multiplied gradients, whose product may underflow."""
         assert self.steps is not None
         assert self.signs is not None
@@ -51,4 +51,4 @@ class Rprop(Rule):
         if self.backtracking:
             update = torch.where(agreement < 0, -self.last, update)
         self.last = update
-        return update.clone()
+        return out.copy_(update)

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlpexp.kernel.budget import updates_per_epoch
+
 
 def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     """The generator of (seed, purpose, epoch): Philox keyed by the SHA-256 of the first two."""
@@ -19,11 +21,6 @@ def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
 def stream_key(seed: int, purpose: str) -> int:
     """hash(seed, purpose): 128 bits, so that streams of different seeds or purposes have nothing in common."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{seed}".encode()).digest()[:16], "little")
-
-
-def updates_per_epoch(examples: int, batch_size: int, sampler: str) -> int:
-    """⌈n/m⌉, or 1 for gradient descent on all examples."""
-    return 1 if sampler == "full" else -(-examples // batch_size)
 
 
 def epoch_batches(sampler: str, seed: int, epoch: int, examples: int, batch_size: int) -> list[NDArray[np.int64]]:
@@ -40,11 +37,6 @@ def epoch_batches(sampler: str, seed: int, epoch: int, examples: int, batch_size
         order = generator.permutation(examples)
         return [order[i * batch_size : (i + 1) * batch_size] for i in range(updates)]
     return [generator.choice(examples, size=batch_size, replace=False) for _ in range(updates)]
-
-
-def first_batch(sampler: str, seed: int, epoch: int, examples: int, batch_size: int) -> NDArray[np.int64]:
-    """The first batch of an epoch: what the measurement after the last update looks at."""
-    return epoch_batches(sampler, seed, epoch, examples, batch_size)[0]
 
 
 def dropout_mask(generator: np.random.Generator, share: float, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mlpexp.kernel.arithmetic import product
-from mlpexp.kernel.losses import CURVATURES, LOSSES
 from mlpexp.kernel.measurements.step import Probe
 from mlpexp.kernel.network import Network, Trace
 
@@ -32,10 +31,10 @@ class Curvature:
     def at(cls, network: Network, probe: Probe) -> "Curvature":
         """At the network's parameters, in their precision."""
         like = network.parameters
-        probe = Probe(probe.inputs.to(like), probe.targets.to(like), probe.loss, probe.output)
+        probe = Probe(probe.inputs.to(like), probe.targets.to(like), probe.loss)
         trace = probe.passed(network)
         layout = network.layout
-        _, delta = LOSSES[probe.loss](trace.z[-1], probe.targets, probe.output)
+        _, delta = probe.loss(trace.z[-1], probe.targets)
         deltas, slopes, bends = [delta], list[Tensor](), list[Tensor]()
         signal = delta
         for l in reversed(range(layout.depth - 1)):
@@ -53,7 +52,7 @@ class Curvature:
         network, layout, last = self.network, self.network.layout, self.network.layout.depth - 1
         arrivals, changes = self._forward(direction)
         image = torch.empty_like(network.parameters)
-        delta = CURVATURES[self.probe.loss](self.trace.z[last], self.probe.targets, self.probe.output, changes[last])
+        delta = self.probe.loss.curvature(self.trace.z[last], self.probe.targets, changes[last])
         passed = delta
         for l in reversed(range(layout.depth)):
             along = product(self.trace.inputs[l].transpose(1, 2), delta)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from mlpexp.kernel.layout import Layout
+from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network, Trace, forward
 
 
@@ -20,8 +21,7 @@ class Probe:
 
     inputs: Tensor
     targets: Tensor
-    loss: str
-    output: str
+    loss: Loss
 
     def passed(self, network: Network) -> Trace:
         """What a network makes of the probe, as in evaluation: without dropout, with running statistics."""

@@ -1,0 +1,168 @@
+"""`mlpexp study`: what its options do, and what a reader sees of it.
+
+Flow: command line → **study_command** → study, study_files, packing, gallery.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from mlpexp import packing, study_template
+from mlpexp.claims import overall
+from mlpexp.config import Config, absolute_outputs
+from mlpexp.display import counted, show_places, spelt
+from mlpexp.gallery import write_gallery
+from mlpexp.refusals import ConfigError, redact
+from mlpexp.results import Result
+from mlpexp.runner import RunError
+from mlpexp.study import Manifest, Runs, composed, figure_folder, progress, train
+from mlpexp.study_definition import Study, all_studies, open_study
+from mlpexp.study_files import Drawn, content_hash, drawn, freeze
+from mlpexp.study_options import DEFAULT_FORMAT, DEFAULT_SIZE
+
+
+def command(options: argparse.Namespace) -> int:
+    """0 where everything went well, 1 where runs failed or bytes differ; raises ConfigError for what is refused."""
+    console = Console(soft_wrap=True, highlight=False)
+    if options.list:
+        return _list(options, console)
+    if options.new:
+        print("\n".join(study_template.begin(options.new)))
+        return 0
+    if options.gallery:
+        file, warnings = write_gallery(Path(absolute_outputs(_outputs())))
+        print("\n".join([*warnings, f"gallery: {file}"]))
+        return 0
+    if options.all:
+        return max([_one(str(folder), options, console) for folder in all_studies()], default=0)
+    if options.name is None:
+        raise ConfigError(["which study? `mlpexp study --list` names them, `mlpexp study --new SLUG` begins one"])
+    return _one(options.name, options, console)
+
+
+def _one(name: str, options: argparse.Namespace, console: Console) -> int:
+    if options.unpack:
+        return _unpack(name, options, console)
+    study = open_study(name, options.size, options.words)
+    with composed(study) as needed:
+        if options.freeze:
+            print(freeze(study, needed.outputs, needed.order().fingerprints))
+            return 0
+        if options.figure_only or options.check or options.pack:
+            manifest = _recorded(study, figure_folder(needed))
+        else:
+            console.print(f"[bold]{study.definition.question}[/bold]")
+            started = time.monotonic()
+            try:
+                manifest = train(needed)
+            except RunError as error:
+                print(f"mlpexp: {error}", file=sys.stderr)
+                return 1
+            manifest.write(figure_folder(needed))  # before drawing: a mistake in figure.py costs no search
+            console.print(f"{counted(len(manifest.fingerprints), 'run')} in {spelt_time(time.monotonic() - started)}")
+        return _finish(study, needed, manifest, options, console)
+
+
+def _finish(study: Study, needed: Runs, manifest: Manifest, options: argparse.Namespace, console: Console) -> int:
+    """Draw, then compare, pack, or write and tell."""
+    folder = figure_folder(needed)
+    found = drawn(study, manifest, needed.outputs, options.format)
+    if options.check:
+        others = found.differences(folder)
+        print("\n".join(f"{folder / name} is not what the runs give" for name in others) or "the same bytes")
+        return 1 if others else 0
+    found.write(folder)
+    if options.pack:
+        packing.pack(Path(options.pack), study, manifest, needed.outputs, folder)
+        print(f"packed {counted(len(manifest.fingerprints), 'run')} into {options.pack}")
+        return 0
+    if needed.configs[0].tracking.name == "mlflow":
+        _track(study, needed.configs[0], folder, found, options.format)
+    tell(study, manifest, found, folder, console, options.format)
+    show_places([Result(needed.outputs / "runs" / one) for one in manifest.fingerprints], needed.configs[0], console)
+    return 0
+
+
+def tell(study: Study, manifest: Manifest, found: Drawn, folder: Path, console: Console, form: str) -> None:
+    """Verdict by verdict, and where the picture lies."""
+    colours = {"supported": "green", "refuted": "red", "undecided": "yellow"}
+    for claim in found.claims:
+        console.print(claim.line(), style=colours[claim.verdict], markup=False)
+    edge = [row for row in manifest.rows if row.on_edge]
+    if edge:
+        text = f"{counted(len(edge), 'pick')} on the edge of the grid, where a better value may lie beyond: widen it"
+        console.print(text, style="yellow")
+    if study.size == "smoke":
+        console.print("size smoke only shows that everything works: its verdicts mean nothing", style="yellow")
+    console.print(found.freeze, style="dim", markup=False)
+    console.print(f"verdict: [bold]{overall(found.claims)}[/bold]")
+    picture = study.slug if form == DEFAULT_FORMAT else f"{study.slug}-{form}"
+    console.print(f"picture: {folder / picture}.png (and .pdf; data, caption, provenance beside it)", markup=False)
+
+
+def _track(study: Study, config: Config, folder: Path, found: Drawn, form: str) -> None:
+    """The figure and its verdicts in MLflow, in the experiment that has the study's name."""
+    from mlpexp.tracking import Store
+
+    tags = {f"mlpexp.claim.{one.name}": one.line() for one in found.claims}
+    tags |= {"mlpexp.verdict": overall(found.claims), "mlpexp.fixed": found.freeze}
+    tags["mlflow.note.content"] = "\n\n".join([study.definition.question, *(one.line() for one in found.claims)])
+    outputs = Path(absolute_outputs(config.outputs))
+    other = "" if form == DEFAULT_FORMAT else f", {form}"
+    try:
+        content = content_hash([*found.files.values(), found.freeze.encode()])
+        files = [folder / name for name in found.files]
+        Store(config.tracking, outputs).show_study(study.place + other, content, files, tags)
+    except RuntimeError as error:
+        print(f"mlpexp: MLflow was not reached ({redact(str(error))}); the figure lies in {folder}", file=sys.stderr)
+
+
+def _unpack(name: str, options: argparse.Namespace, console: Console) -> int:
+    """Runs and figure's folder out of a packed file, then the figure from them: nothing is trained."""
+    outputs = Path(absolute_outputs(_outputs()))
+    folder, size, words = packing.unpack(Path(options.unpack), name, outputs)
+    study = open_study(str(folder), size, words)
+    place = outputs / "studies" / study.place
+    found = drawn(study, _recorded(study, place), outputs, options.format)
+    others = found.differences(place)
+    found.write(place)
+    tell(study, _recorded(study, place), found, place, console, options.format)
+    print("redrawn: " + (f"other bytes than those packed: {', '.join(others)}" if others else "the same bytes"))
+    return 0
+
+
+def _recorded(study: Study, folder: Path) -> Manifest:
+    """Which runs were trained for the study as it stands; raises ConfigError where none, or others, were."""
+    manifest = Manifest.read(folder)
+    if manifest is not None and manifest.key == study.key:
+        return manifest
+    size = "" if study.size == DEFAULT_SIZE else f" --size {study.size}"
+    words = " ".join(["mlpexp study", study.slug, *study.words]) + size
+    what = "no runs of this study" if manifest is None else f"runs of another design of it ({manifest.key})"
+    raise ConfigError([f"{folder} holds {what}; `{words}` trains what is missing"])
+
+
+def _list(options: argparse.Namespace, console: Console) -> int:
+    """Each study's question, how many of its runs are finished, and how long the others will take."""
+    for folder in all_studies():
+        study = open_study(str(folder), options.size)
+        with composed(study) as needed:
+            finished, total, seconds = progress(needed)
+        left = "done" if finished == total else spelt(seconds)
+        console.print(f"[bold]{study.slug}[/bold]  {finished} of {total} runs, {left}")
+        console.print(f"    {study.definition.question}", markup=False)
+    console.print("mlpexp study NAME trains what is missing and draws the figure", style="dim")
+    return 0
+
+
+def spelt_time(seconds: float) -> str:
+    """`12 s`, `3.4 min`."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _outputs() -> str:
+    return os.environ.get("MLPEXP_OUTPUTS", "outputs")
