@@ -15,13 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlpexp.browse.tables import load, load_records
     from mlpexp.composition import compose
     from mlpexp.config import Config
     from mlpexp.refusals import ConfigError
-    from mlpexp.results import Record, Result, load
+    from mlpexp.results import Record, Result
     from mlpexp.runner import RunError, run
 
-__all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "run"]
+__all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "load_records", "run"]
 
 _HOMES = {
     "Config": "config",
@@ -30,7 +31,8 @@ _HOMES = {
     "Result": "results",
     "RunError": "runner",
     "compose": "composition",
-    "load": "results",
+    "load": "browse.tables",
+    "load_records": "browse.tables",
     "run": "runner",
 }
 

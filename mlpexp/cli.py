@@ -6,8 +6,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
+
+from mlpexp.browse.options import COMMANDS as BROWSING
+from mlpexp.browse.options import read
 
 DESCRIPTION = """\
 mlpexp: an instrument to study the training of multilayer perceptrons.
@@ -20,6 +24,16 @@ mlpexp: an instrument to study the training of multilayer perceptrons.
 
 
 HELP = {"--help", "-h"}
+COMPLETE = "complete"
+"""What a shell asks while a word is typed; people have no use for it, and help does not name it."""
+HOMES = {
+    "runs": "listing",
+    "show": "page",
+    "compare": "comparison",
+    "doctor": "doctor",
+    "clean": "leftovers",
+    "completion": "completion",
+}
 
 
 class Terminated(KeyboardInterrupt):
@@ -28,13 +42,23 @@ class Terminated(KeyboardInterrupt):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 where all runs finished, 1 where some failed, 2 for a refused config."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    from mlpexp.letters import written_out
+
+    with written_out() as cut:
+        code = _command(list(sys.argv[1:] if arguments is None else arguments))
+    return cut[0] if cut else code
+
+
+def _command(words: Sequence[str]) -> int:
+    """What the first word names."""
     if words[:1] in (["train"], ["sweep"]):
         return _guarded(_help if HELP & set(words) else _hydra, words)
     if words[:1] == ["study"]:
         return _guarded(_study, words[1:])
     if words[:1] == ["lineage"]:
         return _guarded(_lineage, words[1:])
+    if words and words[0] in (*BROWSING, COMPLETE):
+        return _guarded(_browse, words)
     parser = argparse.ArgumentParser(
         prog="mlpexp", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
     sync.add_argument("--experiment", default="mlpexp")
+    for name, text in BROWSING.items():
+        commands.add_parser(name, help=text, add_help=False)
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     ui.add_argument("--optuna", action="store_true", help="open optuna-dashboard on the studies of searches instead")
@@ -124,6 +150,17 @@ def _lineage(words: Sequence[str]) -> int:
     from mlpexp.lineage.commands import main as lineage
 
     return lineage(words)
+
+
+def _browse(words: Sequence[str]) -> int:
+    """Looking at what is recorded; `complete` answers the completion of a shell."""
+    if words[0] == COMPLETE:
+        from mlpexp.browse.completion import complete
+
+        return complete(words[1:])
+    options = read(words)
+    command: Callable[[argparse.Namespace], int] = import_module(f"mlpexp.browse.{HOMES[words[0]]}").command
+    return command(options)
 
 
 def _reproduce(options: argparse.Namespace) -> int:

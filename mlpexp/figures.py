@@ -13,9 +13,9 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mlpexp.records import Array
+from mlpexp.records import Array, metric
 from mlpexp.results import Result
-from mlpexp.verdicts import labels, points, signal_profile, signal_sentence
+from mlpexp.verdicts import labels, points, signal_profile, signal_sentence, status_words
 
 PICTURE = "gradient_profile.png"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe & Ito's, told apart by the colour-blind
@@ -61,6 +61,45 @@ def gradient_profile(start: Array, end: Array, title: str) -> Figure:
     axes.set_title(title, pad=18)
     if len(start) > 1:
         axes.set_xlabel(f"layer (1 is next to the input); thick: geometric mean of {len(start)} seeds")
+    return figure
+
+
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def picture_of_run(run: Result) -> Figure:
+    """Losses over steps on the left; on the right ‖δ_l‖ over depth before and after training, where it was measured."""
+    figure = Picture(figsize=(9, 3.4), layout="constrained")
+    starts, ends = _profiles([run])
+    columns = 2 if len(starts) and run.config.model.depth > 1 else 1
+    curves, *beside = figure.subplots(1, columns, squeeze=False)[0]
+    for part, colour in (("batch", GREY), ("train", BLUE), ("validation", ORANGE)):
+        values = run.record[name] if (name := metric("loss", part)) in run.record.metrics else np.array([])
+        known = np.isfinite(values)
+        if known.any():
+            style = {"linewidth": 0.6} if part == "batch" else {"marker": "o", "markersize": 2.5}
+            curves.plot(run.record.steps[known], values[known], color=colour, label=name, **style)
+    curves.set_xlabel("step (updates)")
+    curves.set_ylabel("loss")
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in curves.lines] or [np.ones(1)])
+    if drawn.min() > 0 and drawn.max() > 10 * drawn.min():
+        curves.set_yscale("log")
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    if curves.lines:
+        curves.legend(frameon=False)
+    curves.spines[["top", "right"]].set_visible(False)
+    layers = np.arange(1, run.config.model.depth + 1)
+    for axes in beside:
+        for profiles, colour, name in ((starts, BLUE, "before training"), (ends, ORANGE, "after training")):
+            for profile in profiles:
+                axes.plot(layers, profile, color=colour, marker="o", markersize=3.5, label=name)
+        _axes_of_depth(axes, len(layers))
+        axes.legend(frameon=False)
+    figure.suptitle(f"{run.name}, {status_words([run])}", fontsize="medium")
     return figure
 
 

@@ -15,6 +15,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,6 +28,7 @@ from mlpexp.composition import (
     frozen,
     frozen_config,
     loader,
+    parse,
     parse_all,
     refusing,
 )
@@ -94,6 +96,18 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
     with frozen(points):
         _hydra([*words, *said], lambda config: _job(config, codes))
     return max(codes, default=0)
+
+
+def completions(overrides: Sequence[str], word: str) -> list[str]:
+    """What Hydra's own completion offers for the word that follows these overrides."""
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+
+    with loader() as files:
+        try:
+            one_valued = [one for one in overrides if not parse(one).is_sweep_override()]
+            return [str(one) for one in BashCompletion(files)._query(CONFIG_NAME, " ".join([*one_valued, word]))]
+        except (ConfigError, HydraException):
+            return []  # something before it cannot be composed
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], set[str], dict[str, list[str]]]:

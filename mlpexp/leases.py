@@ -47,6 +47,18 @@ def holds(outputs: Path, name: str, lease: str) -> bool:
         return False
 
 
+def has_expired(file: Path) -> bool:
+    """Whether a lease's owner is dead: known at once on this machine, from its age where it is on another."""
+    try:
+        age = time.time() - file.stat().st_mtime
+        alive = is_alive(json.loads(file.read_text()))
+    except FileNotFoundError:
+        return True
+    except ValueError:  # being written, or cut short by a power failure
+        return age > HEARTBEAT_SECONDS
+    return age > EXPIRY_SECONDS if alive is None else not alive
+
+
 class Leases:
     """The runs that this process has taken on; given back at the end. `held` is the content of each lease."""
 
@@ -83,23 +95,13 @@ class Leases:
                 with open(file, "x") as stream:
                     stream.write(lease)
             except FileExistsError:
-                if not self._has_expired(file):
+                if not has_expired(file):
                     return False
                 self._bury(file)
                 continue
             self.held[name] = lease
             return True
         return False
-
-    def _has_expired(self, file: Path) -> bool:
-        try:
-            age = time.time() - file.stat().st_mtime
-            alive = is_alive(json.loads(file.read_text()))
-        except FileNotFoundError:
-            return True
-        except ValueError:  # being written, or cut short by a power failure
-            return age > HEARTBEAT_SECONDS
-        return age > EXPIRY_SECONDS if alive is None else not alive
 
     def _bury(self, file: Path) -> None:
         """Remove a dead owner's lease; of several that try, one succeeds."""

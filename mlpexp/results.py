@@ -4,10 +4,10 @@ Flow: run folder → **results** → tracking, display, figures, notebooks.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlpexp import yaml_text
 from mlpexp.activation_schema import label, names_in
-from mlpexp.config import Config, Measurements, digest, validate
+from mlpexp.config import Config, Measurements, validate
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
 
@@ -200,12 +200,7 @@ class Result:
     @property
     def condition(self) -> str:
         """The name without its seed."""
-        config, model = self.config, self.config.model
-        activation = "+".join(label(name, model.activation_sources) for name, _ in groupby(names_in(model.activation)))
-        width = "w" + "-".join(str(units) for units, _ in groupby(model.widths))
-        shape = [activation, f"d{model.depth}", width] if model.depth > 1 else ["linear", "d1"]
-        extras = [f"bn_{model.batch_norm}"] * (model.batch_norm is not None) + ["skip"] * model.skip
-        return "-".join([*shape, *extras, config.initialisation.name, config.optimizer.name])
+        return condition_of(self.config)
 
     @cached_property
     def record(self) -> Record:
@@ -224,6 +219,14 @@ class Result:
             return None
         return signal_ratio(self.record["delta_norm"][0])
 
+    def plot(self) -> Any:
+        """A matplotlib figure of the run: losses over steps, and ‖δ_l‖ over depth before and after training.
+
+        A notebook shows it where it is a cell's last value; `figure.savefig(FILE)` keeps it.
+        """
+        # by name: training stands on this module, and has never heard of matplotlib
+        return import_module("mlpexp.figures").picture_of_run(self)
+
     def network(self, which: str | None = None) -> "nn.Module":
         """The trained network as an ordinary torch.nn.Module that takes raw inputs [B, q].
 
@@ -232,6 +235,16 @@ class Result:
         from mlpexp.modules import module
 
         return module(self.folder, self.config, self.facts, which or self.config.training.restore)
+
+
+def condition_of(config: Config) -> str:
+    """What tells a point from others at a glance: `tanh-d16-w64-glorot-adam`."""
+    model = config.model
+    activation = "+".join(label(name, model.activation_sources) for name, _ in groupby(names_in(model.activation)))
+    width = "w" + "-".join(str(units) for units, _ in groupby(model.widths))
+    shape = [activation, f"d{model.depth}", width] if model.depth > 1 else ["linear", "d1"]
+    extras = [f"bn_{model.batch_norm}"] * (model.batch_norm is not None) + ["skip"] * model.skip
+    return "-".join([*shape, *extras, config.initialisation.name, config.optimizer.name])
 
 
 def recorded(outputs: str | Path) -> Iterator[Result]:
@@ -246,29 +259,3 @@ def find(outputs: str | Path, fingerprint: str) -> Result | None:
     """The finished run of that fingerprint."""
     folder = Path(outputs) / "runs" / fingerprint
     return result if (result := Result(folder)).exists() else None
-
-
-def load(outputs: str | Path | None = None) -> "pd.DataFrame":
-    """All finished runs as a pandas table, one row a run, without training anything.
-
-    Columns: `fingerprint`, `status`, `point`, `numerics` (runs of one value may be compared to the bit), scores,
-    `spent.updates` (and epochs, examples, FLOPs), flat config keys, and `folder`. `outputs` is the folder that was
-    trained into: `$MLPEXP_OUTPUTS`, else `outputs` here, unless given.
-
-    >>> from mlpexp import load
-    >>> table = load()
-    >>> {"fingerprint", "status"} <= set(table.columns)
-    True
-    """
-    import pandas as pd
-
-    rows = [
-        {"fingerprint": run.fingerprint, "status": run.status, "point": run.config.point()}
-        | {"numerics": digest(run.numerics)[:8]}
-        | run.scores
-        | {f"spent.{unit}": number for unit, number in run.spent.items()}
-        | run.config.flat()
-        | {"folder": str(run.folder)}
-        for run in recorded(outputs or os.environ.get("MLPEXP_OUTPUTS", "outputs"))
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["fingerprint", "status", "point", "numerics", "folder"])

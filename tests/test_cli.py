@@ -18,6 +18,7 @@ HEAVY = ("torch", "mlflow", "sklearn", "matplotlib", "pandas", "pyarrow", "scipy
     [
         *([], ["--help"], ["train", "--help"], ["reproduce", "--help"], ["ui", "--help"]),
         *(["lineage"], ["lineage", "road", "--help"], ["study", "--help"]),
+        *(["runs", "--help"], ["show", "--help"], ["doctor", "--help"], ["completion", "bash"]),
     ],
 )
 def test_help_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
@@ -38,6 +39,8 @@ def test_help_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-m", "mlpexp", "--help"], capture_output=True, text=True, check=True)
     named = set(re.findall(r"^    (\w+)", done.stdout, re.MULTILINE))
     assert {"train", "sweep", "study", "reproduce", "data", "lineage", "ui"} <= named
+    assert {"runs", "show", "compare", "doctor", "clean", "completion"} <= named
+    assert "complete" not in named  # which shells ask, not people
 
 
 def test_trains_help_lists_groups_and_keys(tmp_path: Path) -> None:

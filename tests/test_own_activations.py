@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mlpexp import composition
 from mlpexp.activation_schema import ACTIVATION_NAMES
+from mlpexp.browse.tables import load
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import fingerprint, validate
 from mlpexp.kernel.own_activation import own_activation
@@ -21,7 +22,7 @@ from mlpexp.modules import Own, Perceptron
 from mlpexp.own_activations import check, mistakes_of
 from mlpexp.refusals import ConfigError
 from mlpexp.reproduction import reproduce
-from mlpexp.results import Result, load
+from mlpexp.results import Result
 from mlpexp.runner import run
 
 MISH = '''\

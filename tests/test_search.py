@@ -15,8 +15,9 @@ from optuna import Study
 from optuna.trial import TrialState
 from runs_fixtures import SMALL, command, composed, files_below
 
+from mlpexp.browse.tables import load
 from mlpexp.composition import CONFIG_NAME, compose, loader
-from mlpexp.results import Result, load, recorded
+from mlpexp.results import Result, recorded
 from mlpexp.runner import run
 from mlpexp.search.command import train
 from mlpexp.search.drive import RUNS

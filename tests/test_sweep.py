@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from runs_fixtures import command, files_below
 
+from mlpexp.browse.tables import load
 from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid, loader
 from mlpexp.config import validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError
-from mlpexp.results import load
 from mlpexp.sweep import job_folder
 from mlpexp.tracking import Store
 from mlpexp.verdicts import mean, paired_difference, ranked

@@ -1,0 +1,80 @@
+"""What leaves a command: ASCII where the terminal has no Unicode, and no traceback where the reader of a pipe leaves.
+
+Flow: cli → **letters** → standard output and error. Everything above writes Unicode and need not know.
+"""
+
+import codecs
+import os
+import signal
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+SUPERSCRIPTS = {"⁻": "-"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: str(digit) for digit in range(10)}
+SPELLINGS = dict(zip(BLOCKS, "_.:-=+*#", strict=True)) | {
+    "±": "+/-", "δ": "d", "Δ": "D", "σ": "s", "θ": "theta", "‖": "|", "×": "x", "·": "*", "…": "..", "–": "-",
+    "−": "-", "→": ">", "≤": "<=", "≥": ">=", "√": "sqrt", "’": "'", "“": '"', "”": '"', "─": "-", "│": "|", "█": "#",
+    "░": ".", "▒": ":", "▓": "#", "•": "*", "━": "-", "╸": "-", "╺": "-", "₁": "1", "₂": "2",
+}  # fmt: skip
+"""How a letter is spelt in ASCII; signs of tables and pictures keep their width."""
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    """An error handler of codecs: the letters that cannot be encoded, in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    spelt, in_power = "", False
+    for letter in text:
+        if letter in SUPERSCRIPTS:
+            spelt += SUPERSCRIPTS[letter] if in_power else f"^{SUPERSCRIPTS[letter]}"
+        elif letter in SPELLINGS:
+            spelt += SPELLINGS[letter]
+        else:  # é is e; what is made of nothing in ASCII is a question mark
+            spelt += "".join(c for c in unicodedata.normalize("NFKD", letter) if c.isascii()) or "?"
+        in_power = letter in SUPERSCRIPTS
+    return spelt, error.end
+
+
+codecs.register_error("mlpexp.spelt", _spelt)
+
+
+def has_unicode(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal shows Unicode, as POSIX says: LC_ALL before LC_CTYPE before LANG; it does where none is set.
+
+    Python itself sets LC_CTYPE=C.UTF-8 where the locale is C (PEP 538), so that a C beside it is what the user said.
+    """
+    said = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    if said[1] == "C.UTF-8" and said[2] in ("C", "POSIX"):
+        said[1] = ""
+    locale = next(filter(None, said), "C.UTF-8")
+    charset = locale.partition("@")[0].partition(".")[2].lower().replace("-", "")
+    return charset == "utf8"
+
+
+@contextmanager
+def written_out() -> Iterator[list[int]]:
+    """All output within is spelt as the terminal can show it, and flushed; the list is given a code where it is cut.
+
+    `mlpexp runs | head` ends as other programs do whose reader has left: at once, silently, with 128 + SIGPIPE.
+    """
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+    before = [(stream.encoding, stream.errors) for stream in streams]
+    for stream in streams if not has_unicode(os.environ) else ():
+        stream.reconfigure(encoding="ascii", errors="mlpexp.spelt")
+    codes: list[int] = []
+    try:
+        yield codes
+        for stream in streams:
+            stream.flush()
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # what is still buffered would raise again when Python ends
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        codes.append(128 + signal.SIGPIPE)
+    finally:
+        for stream, (encoding, errors) in zip(streams, before, strict=True):
+            if stream.encoding != encoding:
+                stream.reconfigure(encoding=encoding, errors=errors)

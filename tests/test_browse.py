@@ -1,0 +1,326 @@
+"""Looking at what is recorded: the index, conditions, lists, pages, comparisons, tables."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs_fixtures import command, composed
+
+import mlpexp
+from mlpexp.browse import comparison, index
+from mlpexp.browse.choosing import chosen
+from mlpexp.browse.page import page
+from mlpexp.browse.selection import Condition, key_named, select, sort, varying
+from mlpexp.browse.text_pictures import profile_lines, sparkline
+from mlpexp.cli import main
+from mlpexp.figures import png
+from mlpexp.refusals import ConfigError
+from mlpexp.results import Result, recorded
+from mlpexp.runner import run
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five runs: two depths with two seeds each, and one that diverged; a sweep and a study name some of them."""
+    folder = tmp_path_factory.mktemp("browse")
+    place = f"outputs={folder}"
+    diverging = composed(place, "optimizer=gradient_descent", "optimizer.learning_rate=1e20")
+    results = run([composed(place, "replicates=2"), composed(place, "replicates=2", "model.depth=3"), diverging], True)
+    shallow = [one.fingerprint for one in results[:2]]
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps" / "1a2b3c4d.json").write_text(json.dumps({"sweep": "1a2b3c4d", "runs": shallow}))
+    study = folder / "studies" / "depths" / "quick"
+    study.mkdir(parents=True)
+    (study / "runs.json").write_text(json.dumps({"rows": [{"runs": shallow[:1]}], "searched": shallow[1:]}))
+    (study / "claims.json").write_text(json.dumps({"verdict": "refuted"}))
+    return folder
+
+
+@pytest.fixture
+def copy(outputs: Path, tmp_path: Path) -> Path:
+    """The same runs in a folder that a test may spoil."""
+    shutil.copytree(outputs, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    assert main(words) == code
+    return capsys.readouterr().out
+
+
+# --- the index ---
+
+
+def test_a_row_is_what_the_run_folder_says(outputs: Path) -> None:
+    rows = {row["fingerprint"]: row for row in index.rows(outputs)}
+    assert set(rows) == {one.fingerprint for one in recorded(outputs)}
+    for one in recorded(outputs):
+        row = rows[one.fingerprint]
+        assert (row["name"], row["status"], row["point"]) == (one.name, one.status, one.config.point())
+        assert {name: row[name] for name in one.scores} == one.scores
+        assert {key: row[key] for key in one.config.flat()} == one.config.flat()
+        assert row["folder"] == str(one.folder)
+
+
+def test_the_index_follows_runs_that_come_change_and_go(copy: Path) -> None:
+    before = index.rows(copy)
+    gone, changed = before[0], before[1]
+    shutil.rmtree(gone["folder"])
+    file = Path(changed["folder"]) / "result.json"
+    content = json.loads(file.read_text())
+    file.unlink()
+    file.write_text(json.dumps(content | {"status": "stopped_early"}))
+    after = {row["fingerprint"]: row["status"] for row in index.rows(copy)}
+    assert gone["fingerprint"] not in after
+    assert after[changed["fingerprint"]] == "stopped_early"
+    assert len(after) == len(before) - 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no database " * 1000, "cut", "flipped", "other make"])
+def test_a_damaged_index_is_made_again(copy: Path, content: bytes | str) -> None:
+    before, file = index.rows(copy), copy / index.FILE
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "cut":
+        file.write_bytes(file.read_bytes()[:9000])
+    elif content == "flipped":
+        with sqlite3.connect(file) as database:
+            database.execute("UPDATE runs SET content = substr(content, 2)")
+        database.close()
+    else:
+        with sqlite3.connect(file) as database:
+            database.execute("UPDATE make SET of = 'older'")
+            database.execute("UPDATE runs SET content = '{}'")
+        database.close()
+    assert index.rows(copy) == before
+
+
+def test_what_is_known_is_not_read_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = index.rows(copy)
+    monkeypatch.setattr(index, "row_of", lambda folder: pytest.fail(f"{folder} was read again"))
+    assert index.rows(copy) == before
+
+
+def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = next(iter(recorded(copy))).folder
+    (folder / "result.json").write_text("{half")
+    text = printed(capsys, "runs", "status=damaged", "--outputs", str(copy), "--columns", "folder,status")
+    assert str(folder) in text
+    with pytest.raises(ConfigError, match=f"{folder.name} is damaged"):
+        mlpexp.load(copy)
+    with pytest.raises(ConfigError, match="remove it, and the run trains again"):
+        chosen(folder.name, index.rows(copy), copy)
+
+
+# --- conditions ---
+
+ROW = {"fingerprint": "ab", "status": "finished", "name": "tanh-d2", "model.depth": 2, "model.width": [64, 32]} | {
+    "optimizer.name": "adam", "optimizer.learning_rate": 1e-3, "model.bias": True, "training.updates": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "holds"),
+    [
+        ("model.depth=2", True), ("model.depth=2.0", True), ("model.depth=4,2", True), ("model.depth=4", False),
+        ("model.depth!=2", False), ("model.depth!=3,4", True), ("optimizer.learning_rate=0.001", True),
+        ("model.width=[64,32]", True), ("model.width=[64,33]", False), ("model.width=64", False),
+        ("model.bias=true", True), ("model.bias=1", False), ("training.updates=null", True),
+        ("name=tanh-*", True), ("name=relu-*", False), ("model.depth>=2", True), ("model.depth<2", False),
+        ("optimizer.learning_rate<1e-2", True), ("training.updates>0", False), ("optimizer=adam", True),
+    ],
+)  # fmt: skip
+def test_a_condition_compares_values_not_their_spelling(word: str, holds: bool, tmp_path: Path) -> None:
+    assert bool(select([ROW], [word], tmp_path)) is holds
+
+
+def test_a_condition_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'depth' is no condition; write KEY=VALUE"):
+        Condition.read("depth")
+    with pytest.raises(ConfigError, match="compares with 'deep', which is no number"):
+        Condition.read("model.depth<deep")
+    with pytest.raises(ConfigError, match=r"no run has a modle\.depth; did you mean model\.depth\?"):
+        key_named("modle.depth", list(ROW))
+
+
+def test_runs_without_a_value_come_last_in_either_order() -> None:
+    rows = [{"a": value} for value in (2, None, 10.5, float("nan"), "x", 1)]
+    assert [row["a"] for row in sort(rows, ["a"])][:4] == [1, 2, 10.5, "x"]
+    assert [row["a"] for row in sort(rows, ["-a"])][:4] == ["x", 10.5, 2, 1]
+
+
+def test_sweeps_and_studies_select_their_runs(outputs: Path) -> None:
+    assert set(mlpexp.load(outputs, sweep="1a2b3c4d")["model.depth"]) == {2}
+    for name in ("depths", "depths/quick"):
+        assert len(mlpexp.load(outputs, study=name)) == 2
+    rows = index.rows(outputs)
+    assert len(select(rows, ["sweep!=1a2b3c4d"], outputs)) == len(rows) - 2
+    with pytest.raises(ConfigError, match=r"no sweep is called '1a2b3c4e'; did you mean 1a2b3c4d\?"):
+        select(rows, ["sweep=1a2b3c4e"], outputs)
+
+
+def test_what_varies_is_told_without_what_its_group_tells(outputs: Path) -> None:
+    found = varying(index.rows(outputs))
+    assert {"model.depth", "optimizer.name", "seed"} <= set(found)
+    assert "optimizer.beta1" not in found
+
+
+# --- mlpexp runs ---
+
+
+def test_runs_lists_what_is_asked_for(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--outputs", str(outputs))
+    table = printed(capsys, "runs", *place).splitlines()
+    assert len(table) == 1 + 5
+    assert {"run", "depth", "optimizer", "seed", "status", "when"} <= set(table[0].split())
+    found = printed(capsys, "runs", "status=finished", "--sort", "-loss/train", "--csv", *place)
+    rows = list(csv.DictReader(io.StringIO(found)))
+    losses = [float(row["loss/train"]) for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 4
+    one = json.loads(printed(capsys, "runs", "status=diverged", "--json", "--columns", "status,loss/test", *place))
+    assert one == [{"status": "diverged", "loss/test": None}]
+
+
+def test_runs_fits_a_narrow_terminal_and_says_what_it_left_out(outputs: Path) -> None:
+    done = command("runs", "--limit", "2", "--outputs", str(outputs), cwd=outputs, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "5 runs, 2 shown" in done.stderr
+    assert "not shown for want of room: " in done.stderr
+
+
+def test_runs_loads_nothing_heavy_once_the_index_is_made(outputs: Path) -> None:
+    index.rows(outputs)
+    heavy = ("torch", "mlflow", "pandas", "numpy", "pyarrow", "scipy", "hydra", "matplotlib")
+    program = (
+        "import sys\nfrom mlpexp.cli import main\nassert main(['runs', 'status=finished', '--csv']) == 0\n"
+        f"print('LOADED', [n for n in {heavy} if n in sys.modules])"
+    )
+    done = command_of(program, outputs)
+    assert done.splitlines()[-1] == "LOADED []"
+
+
+def command_of(program: str, outputs: Path) -> str:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "MLPEXP_OUTPUTS": str(outputs)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_runs_of_nothing_say_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "model.depth=2", "--outputs", str(tmp_path)]) == 0
+    assert "train something: mlpexp train" in capsys.readouterr().err
+
+
+# --- show and compare ---
+
+
+def test_a_run_is_meant_by_fingerprint_prefix_name_or_folder(outputs: Path) -> None:
+    rows, one = index.rows(outputs), next(iter(recorded(outputs)))
+    others = [row["fingerprint"] for row in rows if row["fingerprint"] != one.fingerprint]
+    prefix = next(p for n in range(1, 17) if not any(o.startswith(p := one.fingerprint[:n]) for o in others))
+    for word in (one.fingerprint, prefix, one.name, str(one.folder)):
+        assert chosen(word, rows, outputs) == one
+    with pytest.raises(ConfigError, match=f"did you mean {one.name}"):
+        chosen(one.name + "9", rows, outputs)
+    with pytest.raises(ConfigError, match=r"5 runs are called ''.*, …; give a fingerprint"):
+        chosen("", rows, outputs)
+
+
+def test_the_page_of_a_run_tells_it_whole(outputs: Path) -> None:
+    one = mlpexp.load(outputs, sweep="1a2b3c4d", where="seed=1")["folder"][0]
+    text = "\n".join(lines := list(page(Result(Path(one)), outputs)))
+    assert max(len(line) for line in lines if not line.startswith(("again", "files"))) <= 80
+    assert "model.depth" in text
+    assert "(4)" in text  # the default
+    assert f"{Result(Path(one)).scores['accuracy/test']:.4g}" in text
+    assert "of the signal of layer 2" in text
+    assert "study depths/quick" in text
+    assert "refuted" in text
+    assert "record.parquet" in text
+    assert "optimizer.name" not in text  # as it is by default
+
+
+def test_the_page_of_a_diverged_run_says_when(outputs: Path) -> None:
+    (folder,) = mlpexp.load(outputs, where="status=diverged")["folder"]
+    assert "diverged at step" in list(page(Result(Path(folder)), outputs))[1]
+
+
+def test_a_comparison_shows_only_what_differs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = mlpexp.load(outputs, where={"seed": 0, "optimizer": "adam"})
+    runs = [Result(Path(folder)) for folder in table["folder"]]
+    rows = dict(comparison.lines(runs))
+    config = [name for name in rows if name.startswith(("model.", "data.", "optimizer.", "training.", "seed"))]
+    assert config == ["model.depth"]
+    assert rows["model.depth"] == [str(one.config.model.depth) for one in runs]
+    assert rows["loss/test"] == [f"{one.scores['loss/test']:.4g}" for one in runs]
+    text = printed(capsys, "compare", *table["fingerprint"], "--outputs", str(outputs))
+    assert "model.depth" in text
+    assert main(["compare", table["fingerprint"][0], "--outputs", str(outputs)]) == 2
+
+
+def test_a_sparkline_rises_and_falls_with_its_curve() -> None:
+    assert sparkline(np.arange(8.0), 8) == "▁▂▃▄▅▆▇█"
+    assert sparkline(np.array([1.0, np.nan, 1.0]), 3) == "▁·▁"
+    assert sparkline(np.array([]), 5) == ""
+    assert len(sparkline(np.arange(1000.0), 40)) == 40
+
+
+def test_a_profile_has_bars_as_long_as_its_logarithms() -> None:
+    lines = profile_lines({"start": np.array([1e-3, 1e-1, 1.0]), "end": np.array([0.0, np.inf, 1.0])}, 80)
+    bars = [line.count("█") for line in profile_lines({"start": np.array([1e-3, 10**-1.5, 1.0])}, 80)]
+    assert bars[2:4] == [20, 40]  # half of three decades, and all of them
+    assert len(lines) == 1 + 3 + 1
+    assert profile_lines({"start": np.zeros(3)}, 80) == []
+
+
+# --- tables ---
+
+
+def test_load_leaves_out_what_is_constant_if_asked(outputs: Path) -> None:
+    table = mlpexp.load(outputs, where=["status=finished"], constant=False)
+    assert [name for name in table.columns if name.startswith(("model.", "optimizer.", "training.", "data."))] == [
+        "model.depth"
+    ]
+    assert {"fingerprint", "status", "seed", "loss/test", "folder"} <= set(table.columns)
+
+
+def test_records_stand_at_their_run_step_and_layer(outputs: Path) -> None:
+    table = mlpexp.load(outputs)
+    dataset = mlpexp.load_records(table)
+    assert dict(dataset.sizes) == {"run": 5, "step": 35, "layer": 3}
+    for folder in table["folder"]:
+        one = Result(Path(folder))
+        mine = dataset.sel(run=one.fingerprint, step=one.record.steps)
+        depth = one.config.model.depth
+        for name in one.record.quantities:
+            assert np.array_equal(mine[name].values[:, :depth], one.record[name].astype(float), equal_nan=True)
+            assert np.isnan(mine[name].values[:, depth:]).all()
+        assert np.array_equal(mine["loss/train"], one.record["loss/train"], equal_nan=True)
+        assert mine["model.depth"] == depth
+    alone = mlpexp.load_records([Result(Path(table["folder"][0]))], quantities=["delta_norm"], keys=["model.width"])
+    assert list(alone.data_vars) == ["delta_norm"]
+    with pytest.raises(ConfigError, match="delta_nrom was not recorded"):
+        mlpexp.load_records(table, quantities=["delta_nrom"])
+
+
+def test_a_run_draws_itself(outputs: Path) -> None:
+    for one in recorded(outputs):
+        figure = one.plot()
+        curves, profile = figure.axes
+        loss = next(line for line in curves.lines if line.get_label() == "loss/train")
+        known = np.isfinite(one.record["loss/train"])
+        assert np.array_equal(loss.get_ydata(), one.record["loss/train"][known])
+        assert np.array_equal(profile.lines[0].get_ydata(), one.record["delta_norm"][0])
+        assert figure._repr_png_() == png(one.plot())
