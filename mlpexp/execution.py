@@ -102,6 +102,8 @@ class Local:
         self.threads = ThreadPoolExecutor(workers, "worker")
         self.own = threading.local()
         self.pools: list[Any] = []
+        for _ in range(workers):  # they load torch while the caller still prepares what they will train
+            self.threads.submit(self.in_worker, prepare_process)
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
@@ -148,8 +150,10 @@ def end_with_parent() -> None:
 
 def prepare_process() -> None:
     """One thread, denormals flushed, products tested: before a process's first cohort."""
+    import sklearn.model_selection  # noqa: F401  (splits data; the slowest import beside torch)
     import torch
 
+    import mlpexp.lanes  # noqa: F401
     from mlpexp.kernel.arithmetic import require_stable_products
 
     torch.set_num_threads(1)

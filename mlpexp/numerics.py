@@ -18,11 +18,13 @@ HEAP = str(1 << 30)
 ENVIRONMENT = {
     "MKL_CBWR": STABLE_PRODUCTS, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": HEAP, "MALLOC_TRIM_THRESHOLD_": HEAP,
+    "LOKY_MAX_MEMORY_LEAK_SIZE": str(2 << 30),
 }  # fmt: skip
 """What stands in a training process's environment before torch is loaded.
 
-With the last two the C library keeps what a step lets go for the next one: handed back to the system, every temporary
-tensor would be zeroed by it again, page by page.
+With MALLOC_* the C library keeps what a step lets go for the next one: handed back to the system, every temporary
+tensor would be zeroed by it again, page by page. That heap is no leak: a process may
+grow by 2 GiB before it makes room for a fresh one.
 """
 
 PACKAGES = ("mlpexp", "torch", "numpy", "hydra-core", "pydantic", "scikit-learn", "mlflow", "pyarrow", "safetensors")

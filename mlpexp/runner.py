@@ -113,7 +113,8 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
     failures: list[str] = []
     position = {order.fingerprints[i]: i for i in order.to_train}
     waited = False
-    with Leases(order.outputs) as leases:
+    workers = cohorts_of(order)[1]
+    with Leases(order.outputs) as leases, place(order.configs[0].executor.name, workers) as where:
         while position:
             taken = leases.take(position)
             recorded = [name for name in position if order.is_recorded_since(name)]
@@ -127,7 +128,7 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
                     salvage(order.outputs)
                     for i in order.to_train:
                         order.look_for_base(i)
-                failures += train_all(order, display, track)
+                failures += train_all(order, where, display, track)
                 lost = [name for name in mine if not holds(order.outputs, name, leases.held[name])]
                 mine = [name for name in mine if name not in lost]  # others took them over: wait for those
             elif not recorded:
@@ -139,18 +140,17 @@ def train_with_leases(order: Order, display: Display, track: Track) -> list[str]
     return failures
 
 
-def train_all(order: Order, display: Display, track: Track) -> list[str]:
+def train_all(order: Order, where: Executor, display: Display, track: Track) -> list[str]:
     """Train the open runs, cohort by cohort, and hand each finished cohort to the tracker. Returns what failed."""
     configs = [order.configs[i] for i in order.to_train]
     cohorts, workers = cohorts_of(order)
     display.start(sum(map(order.updates, configs)), len(cohorts), workers)
-    with place(configs[0].executor.name, workers) as where:
-        attempts = Attempts(order, where)
-        for cohort in cohorts:
-            attempts.start([order.to_train[i] for i in cohort])
-        while attempts.open:
-            look(attempts, display, track)
-        return list(attempts.failed.values())
+    attempts = Attempts(order, where)
+    for cohort in cohorts:
+        attempts.start([order.to_train[i] for i in cohort])
+    while attempts.open:
+        look(attempts, display, track)
+    return list(attempts.failed.values())
 
 
 def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
