@@ -5,6 +5,7 @@ Twins take one lane, one layer and often one example at a time: autograd, torch.
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.layout import BatchNorm, Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import DOUBLE, QUANTITIES, Probe, Step, measure
+from mlpexp.kernel.measurements.histograms import counted
 from mlpexp.kernel.measurements.spectra import JACOBIAN_EXAMPLES
 from mlpexp.kernel.network import Network, Trace, forward
 from mlpexp.measurement_catalogue import CATALOGUE
@@ -310,6 +312,30 @@ def test_what_is_not_finite_is_not_counted() -> None:
     assert float(found[0, 0, 2:].sum()) == B * 6 - 2
     assert bool(torch.isfinite(found[0, 0]).all())
     assert bool(torch.isnan(found[:, 1]).all())
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["", "denormals flushed"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_any_range_is_counted_and_every_finite_value_once(dtype: torch.dtype, flushed: bool) -> None:
+    """Down to denormals, whose range has no finite inverse, and up to the largest numbers, whose range overflows."""
+    limits = torch.finfo(dtype)
+    values = torch.linspace(-1, 1, 33, dtype=dtype).expand(1, 3, -1).contiguous()
+    with reference.flushed() if flushed else nullcontext():
+        for scale in (0.0, limits.smallest_normal / 1e4, limits.smallest_normal, 4 * limits.smallest_normal, 1.0):
+            assert counted(values * scale)[0, :, 2:].sum(dim=1).tolist() == [33.0] * 3
+        found = counted(values * limits.max)[0, 0]
+    assert found[:2].tolist() == [-limits.max, limits.max]
+    assert found[2:].tolist() == [1.0] * 31 + [2.0]
+
+
+def test_the_least_of_two_zeros_does_not_depend_on_where_it_lies() -> None:
+    """−0 and 0 are equal, so amin tells whichever it meets last, and that depends on vectors and their tails."""
+    zeros = torch.zeros(1, 7, 99)
+    zeros[:, :, ::3] = -0.0
+    for n in range(1, 100):
+        found = counted(zeros[:, :, -n:])
+        assert not bool(torch.signbit(found).any())
+        assert found[0, 0, :3].tolist() == [0.0, 0.0, float(n)]
 
 
 # --- spectra ---

@@ -36,15 +36,19 @@ def delta_histogram(step: Step) -> Tensor:
 def counted(values: Tensor) -> Tensor:
     """Histograms over the last dimension, [a, b, n] → [a, b, 2 + bins], in double precision; NaN where none is finite.
 
-    Bins are half open, but for the last one. A single value goes into the first bin.
+    Bins are half open, but for the last one. Where all values are one, they are in the first bin.
     """
+    # the least of −0 and 0, and of two denormals that count as 0, is the one that is looked at last, which depends on
+    # where a lane lies: adding 0 in double precision makes all of them the one 0
+    values = values.to(torch.float64).add(0.0)
     finite = torch.isfinite(values)
     low = torch.where(finite, values, torch.inf).amin(dim=2, keepdim=True)
     high = torch.where(finite, values, -torch.inf).amax(dim=2, keepdim=True)
-    scale = BINS / torch.where(high > low, high - low, 1.0)
-    places = torch.where(finite, ((values - low) * scale).clamp_(0, BINS - 1), BINS).to(torch.int64)
-    counts = values.new_zeros(*values.shape[:2], BINS + 1, dtype=torch.float64)
-    counts.scatter_add_(2, places, torch.ones_like(values, dtype=torch.float64))  # whole numbers: exact in any order
+    span = high / 2 - low / 2  # of float64's whole range this is finite, and a share of it is at most 1
+    shares = (values / 2 - low / 2) / torch.where(span > 0, span, 1.0)
+    places = torch.where(finite, (shares * BINS).clamp_(0, BINS - 1), BINS).to(torch.int64)
+    counts = values.new_zeros(*values.shape[:2], BINS + 1)
+    counts.scatter_add_(2, places, torch.ones_like(values))  # whole numbers: exact in any order
     found = torch.cat([low, high, counts[:, :, :BINS]], dim=2)
     return torch.where(low <= high, found, torch.nan)
 
