@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-from mlpexp.projection import ARTIFACTS, Point, Projection, project, version_of
+from mlpexp.projection import Point, Projection, artifacts, project, version_of
 from mlpexp.results import Result
 
 LAYOUT = "dc11669786a5"
@@ -66,10 +66,9 @@ class BulkWriter:
             projections = [project(result, sweep) for result in results]
             for run_id, result, shown in zip(ids, results, projections, strict=True):
                 place = self.artifacts / run_id / "artifacts"
-                place.mkdir(parents=True)
-                for name in ARTIFACTS:
-                    if (result.folder / name).exists():
-                        shutil.copyfile(result.folder / name, place / name)
+                for name, file in artifacts(result).items():
+                    (place / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, place / name)
                 self._add(rows, run_id, shown, str(place), version_of(result))
             connection.execute("BEGIN IMMEDIATE")
             for run_id, shown in zip(ids, projections, strict=True):

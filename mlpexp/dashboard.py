@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from mlpexp import views
 from mlpexp.config import absolute_outputs
 from mlpexp.refusals import ConfigError
 
@@ -29,7 +31,9 @@ def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
         raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
     page = comparison(database, sweep) if sweep else "experiments?workflowType=machine_learning"
     port = port or free_port()
-    return _until_ctrl_c(command(database, port), f"http://127.0.0.1:{port}/#/{page}")
+    address = f"http://127.0.0.1:{port}/#/"
+    ready = [f"{name}: {address}{views.page(experiment, name)}" for experiment, name in ready_views(database)]
+    return _until_ctrl_c(command(database, port), address + page, ready)
 
 
 def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> int:
@@ -47,10 +51,10 @@ def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> in
     )
 
 
-def _until_ctrl_c(words: list[str], address: str) -> int:
+def _until_ctrl_c(words: list[str], address: str, more: Sequence[str] = ()) -> int:
     """Run a server in a process group of its own, so that nothing of it is left behind."""
     server = subprocess.Popen(words, env=environment(), start_new_session=True)
-    print(f"dashboard: {address}\nCtrl-C ends it", flush=True)
+    print("\n".join([f"dashboard: {address}", *more, "Ctrl-C ends it"]), flush=True)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
     try:
@@ -76,8 +80,29 @@ def comparison(database: Path, sweep: str) -> str:
     if sweep not in found:
         known = f"; it has {', '.join(sorted(found))}" if found else ""
         raise ConfigError([f"{database} has no sweep {sweep!r}{known}"])
-    chosen = quote(f'tags."mlpexp.sweep" LIKE "%{sweep}%"')
-    return f"experiments/{found[sweep]}/runs?searchFilter={chosen}&compareRunsMode=CHART&workflowType=machine_learning"
+    experiment = str(found[sweep])
+    if has_views(database, experiment, views.TAG + views.key("curves", sweep)):
+        return views.page(experiment, "curves", sweep)
+    chosen = quote(views.sweep_filter(sweep))  # shown before there were views
+    return f"experiments/{experiment}/runs?searchFilter={chosen}&compareRunsMode=CHART&workflowType=machine_learning"
+
+
+def ready_views(database: Path) -> list[tuple[str, str]]:
+    """(experiment, view) of the experiment that was written to last; none where it has no views."""
+    query = (
+        "SELECT experiment_id FROM experiment_tags WHERE key = ? AND experiment_id = "
+        "(SELECT experiment_id FROM runs ORDER BY start_time DESC LIMIT 1)"
+    )
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute(query, (views.TAG + views.NAMES[0],)).fetchone()
+    return [(str(found[0]), name) for name in views.NAMES] if found else []
+
+
+def has_views(database: Path, experiment: str, key: str) -> bool:
+    """Whether an experiment keeps that view."""
+    query = "SELECT count(*) FROM experiment_tags WHERE experiment_id = ? AND key = ?"
+    with closing(sqlite3.connect(database)) as connection:
+        return bool(connection.execute(query, (experiment, key)).fetchone()[0])
 
 
 def command(database: Path, port: int) -> list[str]:

@@ -150,10 +150,9 @@ def end_with_parent() -> None:
 
 def prepare_process() -> None:
     """One thread, denormals flushed, products tested: before a process's first cohort."""
-    import sklearn.model_selection  # noqa: F401  (splits data; the slowest import beside torch)
     import torch
 
-    import mlpexp.lanes  # noqa: F401
+    import mlpexp.lanes  # noqa: F401  (loaded now, not by the first cohort)
     from mlpexp.kernel.arithmetic import require_stable_products
 
     torch.set_num_threads(1)

@@ -13,11 +13,14 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mlpexp.projection import PICTURE, SMALL_PICTURE
 from mlpexp.records import Array, metric
 from mlpexp.results import Result
 from mlpexp.verdicts import labels, points, signal_profile, signal_sentence, status_words, superscript
 
-PICTURE = "gradient_profile.png"
+SMALL_WIDTH = 480
+"""Pixels; a grid of pictures shows at most so many each."""
+
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe & Ito's, told apart by the colour-blind
 DOTS_PER_INCH = 120
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -34,10 +37,17 @@ def illustrate(results: Sequence[Result]) -> None:
         if not len(start):
             continue  # nothing finite and positive: the sentence says so
         content = png(gradient_profile(start, end, title=runs[0].condition))
+        first = min(runs, key=lambda run: run.config.seed)
+        _put(first.folder / SMALL_PICTURE, small(content))  # one a point: a grid of all seeds would say it many times
         for run in runs:
-            beside = run.folder / f".{PICTURE}.{os.getpid()}"
-            beside.write_bytes(content)
-            os.replace(beside, run.folder / PICTURE)
+            _put(run.folder / PICTURE, content)
+
+
+def _put(file: Path, content: bytes) -> None:
+    """A file that is whole whenever it is there."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    os.replace(beside, file)
 
 
 def gradient_profile(start: Array, end: Array, title: str) -> Figure:
@@ -142,6 +152,17 @@ def png(figure: Figure, tight: bool = False) -> bytes:
         pil_kwargs={"compress_level": 1},
         bbox_inches="tight" if tight else None,
     )
+    return stream.getvalue()
+
+
+def small(content: bytes) -> bytes:
+    """A PNG as a smaller WebP, for grids of pictures."""
+    from PIL import Image
+
+    image = Image.open(BytesIO(content)).convert("RGB")
+    image.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
+    stream = BytesIO()
+    image.save(stream, "WEBP", quality=80, method=0)
     return stream.getvalue()
 
 

@@ -5,7 +5,9 @@ Flow: run folder → **projection** → tracking.
 
 import json
 import math
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +16,14 @@ from mlpexp.config import digest
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
 from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
+from mlpexp.views import IMAGE, POINT
 
 MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
-ARTIFACTS = ("config.yaml", "environment.json", "result.json", "gradient_profile.png")
+PICTURE, SMALL_PICTURE = "gradient_profile.png", "gradient_profile.webp"
+ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE)
 
 
 class Point(NamedTuple):
@@ -72,6 +76,7 @@ def _tags(result: Result) -> dict[str, str]:
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),
         "mlpexp.condition": result.condition,
+        POINT: _group(result),
         "mlpexp.status": result.status,
         "mlpexp.numerics": digest(result.numerics)[:8],
         "mlpexp.signal": sentence,
@@ -80,11 +85,34 @@ def _tags(result: Result) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": _note(result, sentence),
     }
+    if (result.folder / SMALL_PICTURE).exists():
+        tags["mlflow.loggedImages"] = "True"  # the page looks for pictures in runs that say so
     if result.status == "diverged":
         tags["mlpexp.diverged_at_step"] = str(facts["diverged_at_step"])
     if environment["commit"]:
         tags |= {"mlpexp.commit": environment["commit"], "mlflow.source.git.commit": environment["commit"].rstrip("+")}
     return tags
+
+
+def artifacts(result: Result) -> dict[str, Path]:
+    """Place among a run's artifacts → file of its folder, for those that exist.
+
+    The picture is there twice: to be opened, and under the names by which MLflow's image grid finds it (as
+    MlflowClient.log_image of MLflow 3.17 spells them).
+    """
+    found = {name: result.folder / name for name in ARTIFACTS}
+    name = uuid.uuid5(uuid.NAMESPACE_OID, result.fingerprint)
+    place = f"images/{IMAGE}+step+0+timestamp+{version_of(result)}+{name}"
+    if (result.folder / SMALL_PICTURE).exists():
+        found |= {f"{place}.png": result.folder / PICTURE}
+        found |= {f"{place}+compressed.webp": result.folder / SMALL_PICTURE}
+    return {place: file for place, file in found.items() if file.exists()}
+
+
+def _group(result: Result) -> str:
+    """`relu-d8-w64-he-adam η 0.001 · 3f2a`: short, the same for all seeds, and the point's hash tells the rest."""
+    rate = result.config.flat().get("optimizer.learning_rate")
+    return f"{result.condition}{f' η {rate}' if rate is not None else ''} · {result.config.point()[:4]}"
 
 
 def _note(result: Result, sentence: str) -> str:
@@ -97,7 +125,10 @@ def _note(result: Result, sentence: str) -> str:
     rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
     table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
     return (
-        f"**{ended.replace('_', ' ')}**: {took}{sentence}.\n{odd}\n\n{table}\n\nThe full record is `{result.folder}`.\n"
+        f"**{ended.replace('_', ' ')}**: {took}{sentence}.\n{odd}\n\n{table}\n\n"
+        f"Point `{result.config.point()}` ({result.condition}), seed {result.config.seed}, fingerprint "
+        f"`{result.fingerprint}`. The picture is `{PICTURE}` among the artifacts, of all seeds of the point; "
+        f"the full record is `{result.folder}`.\n"
     )
 
 
@@ -111,6 +142,11 @@ def _dataset(result: Result) -> dict[str, str]:
         "source": json.dumps({"source": data["source"]}),
         "profile": json.dumps(profile),
     }
+
+
+def metric_names(result: Result) -> set[str]:
+    """The metrics that a run has in MLflow."""
+    return {point.key for point in points_of(result)}
 
 
 def points_of(result: Result) -> list[Point]:

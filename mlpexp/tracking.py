@@ -7,7 +7,9 @@ from the record, and the tag `mlpexp.tracked` is set last.
 import json
 import logging
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -16,20 +18,23 @@ from pathlib import Path
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
 from mlpexp.journal import write_atomically
-from mlpexp.projection import ARTIFACTS, Projection, project, version_of
+from mlpexp.projection import Projection, artifacts, metric_names, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
+from mlpexp.views import known, metrics_in, note, tags
 
 SHOWN = ".shown"
+NOTE = "mlflow.note.content"
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from mlflow import MlflowClient  # noqa: E402  (telemetry is switched off before the import)
+from mlflow import MlflowClient, __version__  # noqa: E402  (telemetry is switched off before the import)
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repo import ArtifactRepository  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 
 for _talker in ("mlflow", "alembic", "urllib3"):
@@ -53,6 +58,8 @@ class Store:
         self.client: MlflowClient | None = None
         self.experiment, self.place = "", ""
         self.known: dict[str, list[str]] | None = None
+        self.metrics: set[str] = set()
+        self.viewed: set[str | None] = set()
         self.bulk: BulkWriter | None = None
 
     def open(self) -> None:
@@ -77,6 +84,7 @@ class Store:
             new = [result for result in missing if found[result.fingerprint] is None]
             written = self.bulk.write(new, sweep) if self.bulk else [self._write(client, one, sweep) for one in new]
             found |= {result.fingerprint: run_id for result, run_id in zip(new, written, strict=True)}
+            self._show_views(client, results, sweep)
             for result in missing:
                 run_id = found[result.fingerprint]
                 Shown(self.place, version_of(result), str(run_id), [sweep] if sweep else []).write(result)
@@ -135,7 +143,26 @@ class Store:
         with _named_errors():
             client = self._open()
             fingerprint = shown.tags["mlpexp.fingerprint"]
-            return self._found(client, fingerprint, fingerprint) or self._create(client, shown, files, fingerprint)
+            return self._found(client, fingerprint, fingerprint) or self._create(
+                client, shown, {file.name: file for file in files if file.exists()}, fingerprint
+            )
+
+    def _show_views(self, client: MlflowClient, results: Sequence[Result], sweep: str | None) -> None:
+        """Saved views of the experiment and of the sweep; none in an MLflow with another page."""
+        if not known(__version__):
+            return
+        metrics = {name for result in results for name in metric_names(result)}
+        if metrics <= self.metrics and sweep in self.viewed:
+            return
+        found = client.get_experiment(self.experiment).tags
+        self.metrics |= metrics | metrics_in(found)
+        self.viewed.add(sweep)
+        wanted = tags(self.metrics) | (tags(self.metrics, sweep) if sweep else {})
+        if NOTE not in found:  # a note of one's own stays
+            wanted[NOTE] = note(self.experiment)
+        for key, value in wanted.items():
+            if found.get(key) != value:
+                client.set_experiment_tag(self.experiment, key, value)
 
     def _found(self, client: MlflowClient, fingerprint: str, version: str) -> str | None:
         """The run that shows this record already; what is half written, or of an earlier training, is removed."""
@@ -147,17 +174,15 @@ class Store:
 
     def _write(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
         """One recorded run by MLflow's own calls."""
-        files = [result.folder / name for name in ARTIFACTS]
-        return self._create(client, project(result, sweep), files, version_of(result))
+        return self._create(client, project(result, sweep), artifacts(result), version_of(result))
 
-    def _create(self, client: MlflowClient, shown: Projection, files: Sequence[Path], version: str) -> str:
+    def _create(self, client: MlflowClient, shown: Projection, files: Mapping[str, Path], version: str) -> str:
         """A run, its files that exist, and the tag `mlpexp.tracked`, which is there only once everything else is."""
         run = client.create_run(self.experiment, start_time=shown.start, tags=shown.tags, run_name=shown.name)
         run_id = str(run.info.run_id)
-        artifacts = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
-        for file in files:
-            if file.exists():
-                artifacts.log_artifact(str(file))
+        repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+        for place, file in files.items():
+            _log_as(repository, file, place)
         if shown.dataset:
             dataset = DatasetInput(Dataset(**shown.dataset), [InputTag("mlflow.data.context", "training")])
             client.log_inputs(run_id, [dataset])
@@ -201,6 +226,16 @@ class Shown:
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:
     """Bring recorded runs into the tracking store; those that are there stay as they are."""
     Store(tracking, outputs).show(results)
+
+
+def _log_as(repository: ArtifactRepository, file: Path, place: str) -> None:
+    """Put a file where `place` says, which may have another name."""
+    folder, _, name = place.rpartition("/")
+    if file.name == name:
+        repository.log_artifact(str(file), folder or None)
+        return
+    with tempfile.TemporaryDirectory() as beside:
+        repository.log_artifact(shutil.copyfile(file, Path(beside) / name), folder or None)
 
 
 @contextmanager

@@ -54,12 +54,12 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """The address of an MLflow server with a database of its own in this folder."""
+def mlflow_server(folder: Path, database: Path | None = None) -> Iterator[str]:
+    """The address of an MLflow server, with a database of its own in this folder unless one is given."""
     port = free_port()
     with open(folder / "server.log", "w") as log:
         server = subprocess.Popen(
-            command(folder / "server.db", port), env=environment(), cwd=folder, stdout=log, stderr=log
+            command(database or folder / "server.db", port), env=environment(), cwd=folder, stdout=log, stderr=log
         )
         try:
             address = f"http://127.0.0.1:{port}"

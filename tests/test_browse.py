@@ -174,7 +174,10 @@ def test_what_varies_is_told_without_what_its_group_tells(outputs: Path) -> None
 # --- mlpexp runs ---
 
 
-def test_runs_lists_what_is_asked_for(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_lists_what_is_asked_for(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # a pipe has room for every column
     place = ("--outputs", str(outputs))
     table = printed(capsys, "runs", *place).splitlines()
     assert len(table) == 1 + 5

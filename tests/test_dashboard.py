@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -19,9 +21,10 @@ from mlflow import MlflowClient
 from runs_fixtures import command as run_command
 from search_fixtures import asked, driven
 
+from mlpexp import views
 from mlpexp.cli import main
 from mlpexp.config import Tracking
-from mlpexp.dashboard import command, comparison, environment, free_port
+from mlpexp.dashboard import command, comparison, environment, free_port, ready_views
 from mlpexp.refusals import ConfigError
 from mlpexp.tracking import Store
 
@@ -129,7 +132,15 @@ def test_it_opens_at_the_comparison_of_a_sweep_and_refuses_an_unknown_one(tmp_pa
     asked = urllib.parse.parse_qs(query)
     assert asked["compareRunsMode"] == ["CHART"]
     store = MlflowClient(tracking_uri=f"sqlite:///{database}")
-    assert len(store.search_runs([experiment], asked["searchFilter"][0])) == 2
+    tags = store.get_experiment(experiment).tags
+    view = views.unpacked(json.loads(tags[views.TAG + asked["viewStateShareKey"][0]])["state"])
+    assert len(store.search_runs([experiment], view["searchFilter"])) == 2
+    assert ready_views(database) == [(experiment, name) for name in views.NAMES]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM experiment_tags")  # as a store from before the views has it
+    _, query = comparison(database, name).split("?")
+    assert len(store.search_runs([experiment], urllib.parse.parse_qs(query)["searchFilter"][0])) == 2
+    assert ready_views(database) == []
     with pytest.raises(ConfigError, match=f"has no sweep 'none'; it has {name}"):
         comparison(database, "none")
 
