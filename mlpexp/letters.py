@@ -67,9 +67,11 @@ def written_out() -> Iterator[list[int]]:
         stream.reconfigure(encoding="ascii", errors="mlpexp.spelt")
     codes: list[int] = []
     try:
-        yield codes
-        for stream in streams:
-            stream.flush()
+        try:
+            yield codes
+        finally:  # help leaves through SystemExit
+            for stream in streams:
+                stream.flush()
     except BrokenPipeError:
         with open(os.devnull, "w") as nowhere:  # what is still buffered would raise again when Python ends
             os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -41,8 +41,9 @@ def test_commands_write_ascii_where_there_is_no_unicode(tmp_path: Path) -> None:
     assert plain != command("--help", cwd=tmp_path, LC_ALL="C.UTF-8").stdout
 
 
-def test_a_closed_pipe_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "mlpexp", "train", "--help"]
+@pytest.mark.parametrize("words", [["train", "--help"], ["runs", "--help"]])
+def test_a_closed_pipe_ends_a_command_without_a_traceback(words: list[str], tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "mlpexp", *words]
     done = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.stdout is not None
     assert done.stderr is not None
