@@ -41,13 +41,17 @@ def test_commands_write_ascii_where_there_is_no_unicode(tmp_path: Path) -> None:
     assert plain != command("--help", cwd=tmp_path, LC_ALL="C.UTF-8").stdout
 
 
-@pytest.mark.parametrize("words", [["train", "--help"], ["runs", "--help"]])
-def test_a_closed_pipe_ends_a_command_without_a_traceback(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [(["train", "--help"], {128 + 13}), (["runs", "--help"], {0, 128 + 13})],  # argparse may swallow the error itself
+)
+def test_a_closed_pipe_ends_a_command_without_a_traceback(words: list[str], codes: set[int], tmp_path: Path) -> None:
     program = [sys.executable, "-m", "mlpexp", *words]
     done = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.stdout is not None
     assert done.stderr is not None
     done.stdout.close()  # the reader leaves before anything is written
-    assert done.stderr.read() == ""
-    assert done.wait(timeout=30) == 128 + 13
+    told = done.stderr.read()
     done.stderr.close()
+    assert done.wait(timeout=30) in codes
+    assert told == ""
