@@ -37,6 +37,21 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     assert not command.startswith("mlpexp lineage") or list((tmp_path / "outputs" / "lineage").glob("*/figure.pdf"))
 
 
+def test_the_looks_of_the_readme_at_what_is_recorded_work_one_after_the_other(tmp_path: Path) -> None:
+    (block,) = blocks("sh")
+    script = "set -e\n" + "\n".join(f"echo '$' {line.split()[1]}\n{line}" for line in block.splitlines() if line)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said = dict(part.split("\n", 1) for part in done.stdout.split("$ ")[1:])
+    assert max(len(line) for line in said["compare"].splitlines()) <= 80
+    assert "of the signal of layer 4" in said["show"]
+    assert "model.depth" in said["compare"]
+    assert "nothing is left over" in said["clean"]
+    assert (tmp_path / "runs.csv").read_text().startswith("name,loss/test\nrelu-d")
+
+
 def test_the_readme_lists_every_chapter_of_the_lineage() -> None:
     table = README.partition("## Lineage")[2].partition("```")[0]
     assert re.findall(r"^\| `(\w+)", table, re.M)[1:] == list(CHAPTERS)
