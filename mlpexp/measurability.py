@@ -4,9 +4,9 @@ Flow: config → **measurability** → planning, lanes.
 """
 
 from mlpexp.config import Config, output_and_loss
-from mlpexp.kernel.losses import PROBABILITIES
 from mlpexp.measurement_catalogue import CATALOGUE, PRESETS
 from mlpexp.measurement_schema import Measurements
+from mlpexp.model_schema import PROBABILITIES
 
 SATURATING = ("sigmoid", "tanh", "softsign")
 HIDDEN_ONLY = ("dead_units", "killed_units", "jacobian_singular_values")

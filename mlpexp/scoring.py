@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from mlpexp.kernel.calibration import calibration_error, confidences, squared_errors
-from mlpexp.kernel.losses import PROBABILITIES, correct
+from mlpexp.kernel.losses import correct
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Lanes, Plan
+from mlpexp.model_schema import PROBABILITIES
 from mlpexp.records import Ending, gaps, metric
 
 CALIBRATION = ("brier", "calibration_error")

@@ -319,13 +319,14 @@ def test_what_is_not_finite_is_not_counted() -> None:
 def test_any_range_is_counted_and_every_finite_value_once(dtype: torch.dtype, flushed: bool) -> None:
     """Down to denormals, whose range has no finite inverse, and up to the largest numbers, whose range overflows."""
     limits = torch.finfo(dtype)
-    values = torch.linspace(-1, 1, 33, dtype=dtype).expand(1, 3, -1).contiguous()
+    middles = torch.arange(-31, 32, 2, dtype=dtype) / 32  # of the bins
+    values = torch.cat([middles, middles.new_tensor([-1, 1])]).expand(1, 3, -1).contiguous()
     with reference.flushed() if flushed else nullcontext():
         for scale in (0.0, limits.smallest_normal / 1e4, limits.smallest_normal, 4 * limits.smallest_normal, 1.0):
-            assert counted(values * scale)[0, :, 2:].sum(dim=1).tolist() == [33.0] * 3
+            assert counted(values * scale)[0, :, 2:].sum(dim=1).tolist() == [34.0] * 3
         found = counted(values * limits.max)[0, 0]
     assert found[:2].tolist() == [-limits.max, limits.max]
-    assert found[2:].tolist() == [1.0] * 31 + [2.0]
+    assert found[2:].tolist() == [2.0] + [1.0] * 30 + [2.0]
 
 
 def test_the_least_of_two_zeros_does_not_depend_on_where_it_lies() -> None:

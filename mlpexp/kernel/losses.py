@@ -42,9 +42,6 @@ OUTPUTS = {
     ),
 }
 
-PROBABILITIES = ("sigmoid", "softmax")
-"""Outputs that are probabilities of classes."""
-
 
 def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
     """−Σ y ln f [R, B], from z; with sigmoid outputs the binary form, summed over outputs. δ = f − y in both."""
