@@ -118,4 +118,4 @@ def test_a_runs_page_has_its_note_its_data_and_its_picture(dashboard: Dashboard)
     text = dashboard.browser.page_source
     assert run.data.tags["mlpexp.fingerprint"] in text
     assert "digits" in text
-    dashboard.open(f"{page}/artifacts/gradient_profile.png?workflowType=machine_learning", "img", 2, "picture")
+    dashboard.open(f"{page}/artifacts/gradient_flow.png?workflowType=machine_learning", "img", 2, "picture")
