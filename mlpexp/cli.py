@@ -205,7 +205,7 @@ def _sync(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from mlpexp.config import Tracking, absolute_outputs
-    from mlpexp.figures import illustrate
+    from mlpexp.illustration import illustrate
     from mlpexp.results import recorded
     from mlpexp.tracking import SHOWN, show_runs
 
