@@ -30,6 +30,7 @@ HOMES = {
     "runs": "listing",
     "show": "page",
     "compare": "comparison",
+    "pictures": "pictures",
     "doctor": "doctor",
     "clean": "leftovers",
     "completion": "completion",
