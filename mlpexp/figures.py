@@ -13,9 +13,10 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mlpexp.projection import PICTURE, SMALL_PICTURE
+from mlpexp.projection import SMALL_PICTURE
 from mlpexp.records import Array, metric
 from mlpexp.results import Result
+from mlpexp.run_note import PICTURE
 from mlpexp.verdicts import labels, points, signal_profile, signal_sentence, status_words, superscript
 
 SMALL_WIDTH = 480

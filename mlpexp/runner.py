@@ -361,6 +361,8 @@ def tracker(
         batches += [writer.submit(show, runs) for runs in complete.rest()]
         display.waiting("writing to MLflow")
         errors = [error for batch in batches if (error := batch.exception())]
+    if opened and opened[0].notice:
+        display.note(opened[0].notice)
     if errors:
         display.note(
             f"MLflow was not reached ({(str(errors[0]).splitlines() or ['?'])[0]}); the runs are recorded under "

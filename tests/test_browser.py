@@ -12,8 +12,11 @@ from runs_fixtures import command as run_command
 from servers import mlflow_server
 
 from mlpexp import views
+from mlpexp.dashboard import starts_well
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'mlpexp[dev]'")
+
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 BINARY, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -52,7 +55,7 @@ class Dashboard:
     def open(self, page: str, selector: str, least: int, name: str) -> None:
         """Open a page, wait until it shows that much, keep a picture of it, and check what was said and fetched."""
         self.browser.get("about:blank")
-        self.browser.get(f"{self.address}/#/{page}")
+        self.browser.get(f"{self.address}/{'start' if starts_well() else ''}#/{page}")
         deadline = time.monotonic() + 20
         while self.count(selector) < least and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -119,3 +122,18 @@ def test_a_runs_page_has_its_note_its_data_and_its_picture(dashboard: Dashboard)
     assert run.data.tags["mlpexp.fingerprint"] in text
     assert "digits" in text
     dashboard.open(f"{page}/artifacts/gradient_profile.png?workflowType=machine_learning", "img", 2, "picture")
+
+
+@pytest.mark.skipif(not starts_well(), reason="the installed package announces no start page: make setup")
+def test_the_start_page_opens_the_side_for_training_without_a_chat(dashboard: Dashboard) -> None:
+    run = f"experiments/{dashboard.experiment.experiment_id}/runs/{dashboard.runs[0].info.run_id}"
+    browser = dashboard.browser
+    browser.get(f"{dashboard.address}/health")
+    browser.execute_script("localStorage.clear()")  # as one who comes for the first time
+    browser.get(f"{dashboard.address}/start#/{run}")  # says nothing of a workflow
+    WebDriverWait(browser, 20).until(lambda _: dashboard.count("table"))
+    browser.save_screenshot(str(dashboard.shots / "start.png"))
+    assert browser.current_url == f"{dashboard.address}/#/{run}"
+    text = browser.find_element("tag name", "body").text
+    assert "Model registry" in text
+    assert "Ask a question" not in browser.page_source
