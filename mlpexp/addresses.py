@@ -69,7 +69,7 @@ def _said(outputs: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((outputs / DASHBOARD).read_text())
     except (OSError, ValueError):
         return {}
-    return content
+    return content if {"port", "page", "process"} <= set(content) else {}
 
 
 def _answers(port: int) -> bool:

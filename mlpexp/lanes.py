@@ -6,6 +6,7 @@ Flow: cohorts → **lanes** → training.
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
-from mlpexp.critical_weights import of_torch, sigma_w
+from mlpexp.critical_weights import of_torch
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
+from mlpexp.expectation import scheme_of
 from mlpexp.kernel.activations import Activation, activation
-from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
+from mlpexp.kernel.initialisation import initial_parameters
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
@@ -83,7 +85,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
     layout = layout_of(first.model, parts.dataset.inputs, parts.dataset.outputs)
     seeds = [config.stream_seeds() for config in configs]
-    schemes = [_scheme(config) for config in configs]
+    schemes = [scheme_of(config, partial(_in_theory, config.model)) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
     network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
     _scale_on_data(network, configs, parts.training.features)
@@ -128,13 +130,6 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         waited=zero.clone(),
         diverged_at=zero - 1,
     )
-
-
-def _scheme(config: Config) -> Scheme:
-    keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
-    if config.initialisation.name == "critical":
-        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: _in_theory(model, name))
-    return SCHEMES[config.initialisation.name](**keys)
 
 
 def _in_theory(model: Model, name: str) -> InTheory:

@@ -77,7 +77,7 @@ def _tags(result: Result, sweep: str | None) -> dict[str, str]:
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),
         "mlpexp.condition": result.condition,
-        POINT: _group(result),
+        POINT: group_of(result),
         "mlpexp.status": result.status,
         "mlpexp.numerics": digest(result.numerics)[:8],
         "mlpexp.signal": sentence,
@@ -110,7 +110,7 @@ def artifacts(result: Result) -> dict[str, Path]:
     return {place: file for place, file in found.items() if file.exists()}
 
 
-def _group(result: Result) -> str:
+def group_of(result: Result) -> str:
     """`relu-d8-w64-he-adam η 0.001 · 3f2a`: short, the same for all seeds, and the point's hash tells the rest."""
     rate = result.config.flat().get("optimizer.learning_rate")
     return f"{result.condition}{f' η {rate}' if rate is not None else ''} · {result.config.point()[:4]}"

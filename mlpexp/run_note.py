@@ -12,7 +12,7 @@ from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
 from mlpexp.views import LINKED, NAMES, page
 
 NOTE = "mlflow.note.content"
-PICTURE = "gradient_profile.png"
+PICTURE, FLOW_PAGE = "gradient_profile.png", "gradient_flow.html"
 EXPERIMENT, RUN = "@experiment@", "@run@"
 """Stand for ids that are known only when the run is written; `filled` puts them in."""
 
@@ -35,6 +35,16 @@ def note_of(result: Result, sweeps: Sequence[str] = ()) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def pictures_note(sweep: str) -> str:
+    """The note of the run that holds the pictures of a sweep, with EXPERIMENT and RUN where ids belong."""
+    flow = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{FLOW_PAGE}?{LINKED}"
+    return f"[Gradient flow of every point, to be moved about in]({flow})\n\nsweep {sweep}: {_views(sweep)}\n"
+
+
+def _views(sweep: str) -> str:
+    return " · ".join(f"[{name}](#/{page(EXPERIMENT, name, sweep)})" for name in NAMES)
+
+
 def _ending(result: Result) -> str:
     """`**finished** after 340 updates (20,000 examples, 3·10⁹ FLOPs): layer 1 receives …`"""
     ended = result.status.replace("_", " ")
@@ -53,8 +63,7 @@ def _links(result: Result, sweeps: Sequence[str]) -> Iterator[str]:
     figure = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{PICTURE}?{LINKED}"
     yield seeds + (f" · [their gradient profile]({figure})" if (result.folder / PICTURE).exists() else "")
     for sweep in sweeps:
-        views = " · ".join(f"[{name}](#/{page(EXPERIMENT, name, sweep)})" for name in NAMES)
-        yield f"sweep {sweep}: {views} · {_runs('gradient flow', f'tags.`mlpexp.pictures` = {sweep!r}')}"
+        yield f"sweep {sweep}: {_views(sweep)} · {_runs('gradient flow', f'tags.`mlpexp.pictures` = {sweep!r}')}"
     study = result.config.tracking.experiment
     if any(sweep.startswith(study) for sweep in sweeps):  # a study's runs are in its experiment, its sweep has its name
         yield f"study {study}: " + _runs("figure and verdicts", f"tags.`mlpexp.study` LIKE '{study}%'")

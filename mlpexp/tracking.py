@@ -18,7 +18,7 @@ from mlpexp.config import Tracking
 from mlpexp.projection import Projection, artifacts, metric_names, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
-from mlpexp.run_note import NOTE, filled, note_of
+from mlpexp.run_note import FLOW_PAGE, NOTE, filled, note_of, pictures_note
 from mlpexp.shown import Shown
 from mlpexp.views import known, metrics_in, note, tags, unknown
 
@@ -128,6 +128,18 @@ class Store:
             run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"search {search}")
             for file in files:
                 client.log_artifact(run.info.run_id, str(file))
+            client.set_terminated(run.info.run_id, "FINISHED")
+
+    def keep_pictures(self, sweep: str, page: Path) -> None:
+        """A run that holds the pictures of a sweep which can be moved about in; one for each, with the latest page."""
+        with _named_errors():
+            client = self._open()
+            found = client.search_runs([self.experiment], f"tags.`mlpexp.pictures` = '{sweep}'")
+            tags = {"mlpexp.pictures": sweep, "mlflow.source.name": "mlpexp"}
+            run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"pictures of {sweep}")
+            place = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+            _log_as(place, page, FLOW_PAGE)
+            client.set_tag(run.info.run_id, NOTE, filled(pictures_note(sweep), self.experiment, run.info.run_id))
             client.set_terminated(run.info.run_id, "FINISHED")
 
     def _open(self) -> MlflowClient:

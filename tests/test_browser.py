@@ -40,7 +40,9 @@ class Dashboard:
         self.address, self.shots = address, shots
         client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
         (self.experiment,) = client.search_experiments(filter_string="name = 'mlpexp'")
-        self.runs = client.search_runs([self.experiment.experiment_id], max_results=1000)
+        shown = client.search_runs([self.experiment.experiment_id], max_results=1000)
+        self.runs = [run for run in shown if "mlpexp.fingerprint" in run.data.tags]
+        (self.pictures,) = (run for run in shown if "mlpexp.pictures" in run.data.tags)
         options = webdriver.ChromeOptions()
         options.binary_location = str(BINARY)
         for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-background-networking"):
@@ -122,6 +124,27 @@ def test_a_runs_page_has_its_note_its_data_and_its_picture(dashboard: Dashboard)
     assert run.data.tags["mlpexp.fingerprint"] in text
     assert "digits" in text
     dashboard.open(f"{page}/artifacts/gradient_profile.png?workflowType=machine_learning", "img", 2, "picture")
+
+
+def test_gradient_flow_is_moved_about_in_the_pane_of_artifacts(dashboard: Dashboard) -> None:
+    place = f"experiments/{dashboard.experiment.experiment_id}/runs/{dashboard.pictures.info.run_id}"
+    dashboard.open(f"{place}/artifacts/gradient_flow.html?{views.LINKED}", "iframe", 1, "gradient_flow")
+    browser = dashboard.browser
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    try:
+        WebDriverWait(browser, 20).until(lambda _: dashboard.count("#map .hm, #map .heatmaplayer image"))
+        assert dashboard.count("#point option") == 27
+        assert dashboard.count("#profile .scatterlayer path.js-line") == 3  # before, after, theory
+        browser.find_element("css selector", "#map .nsewdrag").click()
+        WebDriverWait(browser, 5).until(lambda _: dashboard.count("#profile .scatterlayer path.js-line") == 4)
+        deepest = "return [...document.querySelectorAll('#point option')].findIndex(o => o.text.startsWith('tanh-d8'))"
+        number = browser.execute_script(deepest)
+        browser.find_elements("css selector", "#point option")[number].click()
+        WebDriverWait(browser, 5).until(lambda _: "of layer 8" in browser.find_element("id", "told").text)
+        assert "theory says" in browser.find_element("id", "told").text
+    finally:
+        browser.switch_to.default_content()
+    browser.save_screenshot(str(dashboard.shots / "gradient_flow.png"))
 
 
 @pytest.mark.skipif(not starts_well(), reason="the installed package announces no start page: make setup")
