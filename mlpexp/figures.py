@@ -13,11 +13,12 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mlpexp.gradient_verdict import gradient_verdict, signal_profile, verdict_word
 from mlpexp.projection import SMALL_PICTURE
 from mlpexp.records import Array, metric
 from mlpexp.results import Result
 from mlpexp.run_note import PICTURE
-from mlpexp.verdicts import labels, points, signal_profile, signal_sentence, status_words, superscript
+from mlpexp.verdicts import labels, points, status_words, superscript
 
 SMALL_WIDTH = 480
 """Pixels; a grid of pictures shows at most so many each."""
@@ -131,10 +132,8 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
         depth = max(depth, len(middle))
         layers = np.arange(1, len(middle) + 1)
         axes.fill_between(layers, start.min(axis=0), start.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        sentence = signal_sentence(middle).rpartition(": ")[2]
-        axes.plot(
-            layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {sentence}"
-        )
+        word = verdict_word(gradient_verdict(runs))
+        axes.plot(layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {word}")
     _axes_of_depth(axes, depth)
     if axes.lines:
         axes.legend(frameon=False, loc="best", title="line: geometric mean, band: range over seeds", alignment="left")

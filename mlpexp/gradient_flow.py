@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mlpexp.expectation import expected_profile
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.journal import write_atomically
 from mlpexp.projection import group_of
 from mlpexp.records import Array, evenly_spaced, log_spaced
 from mlpexp.results import Result
-from mlpexp.verdicts import signal_profile, signal_sentence, status_words
+from mlpexp.verdicts import status_words
 
 QUANTITIES = {"delta_norm": "backpropagated signal ‖δ‖", "gradient_norm": "gradient norm ‖∂ℓ/∂W‖"}
 """What is shown, in the words of the page."""
@@ -43,7 +43,7 @@ def flow_of(runs: Sequence[Result]) -> Flow | None:
     layers = evenly_spaced(depth, MOST_LAYERS)
     flow: Flow = {
         "name": group_of(runs[0]),
-        "told": f"{signal_sentence(signal_profile(runs))}; {seeds} seed{'s' * (seeds > 1)}: {status_words(runs)}",
+        "told": f"{gradient_verdict(runs)}; {seeds} seed{'s' * (seeds > 1)}: {status_words(runs)}",
         "layers": [layer + 1 for layer in layers],
         "quantities": {},
     }
@@ -54,9 +54,9 @@ def flow_of(runs: Sequence[Result]) -> Flow | None:
             "steps": [int(steps[row]) for row in rows],
             "values": [[_rounded(value) for value in line] for line in thinned],
         }
-    expected = expected_profile(runs[0].config, runs[0].facts["widths"]) if "delta_norm" in shown else None
-    if expected is not None and np.isfinite(last := shown["delta_norm"][1][0, -1]):
-        flow["theory"] = [_rounded(last + expected[layer] / np.log(10)) for layer in layers]
+    theory = runs[0].theory
+    if theory and "delta_norm" in shown and np.isfinite(last := shown["delta_norm"][1][0, -1]):
+        flow["theory"] = [_rounded(last + theory["log_delta2"][layer] / 2 / np.log(10)) for layer in layers]
     return flow
 
 

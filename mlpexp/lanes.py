@@ -6,7 +6,6 @@ Flow: cohorts → **lanes** → training.
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -16,12 +15,11 @@ from torch import Tensor
 
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, Model, output_and_loss
-from mlpexp.critical_weights import of_torch
+from mlpexp.critical_weights import of_torch, sigma_w
 from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
-from mlpexp.expectation import scheme_of
 from mlpexp.kernel.activations import Activation, activation
-from mlpexp.kernel.initialisation import initial_parameters
+from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
@@ -85,7 +83,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
     layout = layout_of(first.model, parts.dataset.inputs, parts.dataset.outputs)
     seeds = [config.stream_seeds() for config in configs]
-    schemes = [scheme_of(config, partial(_in_theory, config.model)) for config in configs]
+    schemes = [scheme_of(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
     network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
     _scale_on_data(network, configs, parts.training.features)
@@ -132,7 +130,15 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     )
 
 
-def _in_theory(model: Model, name: str) -> InTheory:
+def scheme_of(config: Config) -> Scheme:
+    """How a config draws its first weights."""
+    keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
+    if config.initialisation.name == "critical":
+        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: in_theory(model, name))
+    return SCHEMES[config.initialisation.name](**keys)
+
+
+def in_theory(model: Model, name: str) -> InTheory:
     """A file of the user's own, as theory takes it."""
     return of_torch(name, *functions_of((model.activation_sources or {})[name], name))
 

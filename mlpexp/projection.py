@@ -4,7 +4,6 @@ Flow: run folder → **projection** → tracking.
 """
 
 import json
-import math
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from mlpexp.config import digest
+from mlpexp.gradient_verdict import gradient_verdict, verdict_numbers, verdict_word
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
 from mlpexp.run_note import NOTE, PICTURE, note_of
-from mlpexp.verdicts import signal_profile, signal_sentence
 from mlpexp.views import IMAGE, POINT
 
 MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
-SMALL_PICTURE = "gradient_profile.webp"
+SMALL_PICTURE = "gradient_flow.webp"
 ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE)
 
 
@@ -72,7 +71,7 @@ def version_of(result: Result) -> str:
 def _tags(result: Result, sweep: str | None) -> dict[str, str]:
     facts = result.facts
     environment = json.loads((result.folder / "environment.json").read_text())
-    sentence = signal_sentence(signal_profile([result]))
+    verdict = gradient_verdict([result])
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),
@@ -80,11 +79,12 @@ def _tags(result: Result, sweep: str | None) -> dict[str, str]:
         POINT: group_of(result),
         "mlpexp.status": result.status,
         "mlpexp.numerics": digest(result.numerics)[:8],
-        "mlpexp.signal": sentence,
+        "mlpexp.gradient": str(verdict),
+        "mlpexp.verdict": verdict_word(verdict),
         "mlpexp.folder": str(result.folder),
         "mlflow.source.name": "mlpexp",
         "mlflow.source.type": "LOCAL",
-        NOTE: note_of(result, [sweep] if sweep else []),
+        NOTE: note_of(result, str(verdict), [sweep] if sweep else []),
     }
     if (result.folder / SMALL_PICTURE).exists():
         tags["mlflow.loggedImages"] = "True"  # the page looks for pictures in runs that say so
@@ -147,8 +147,8 @@ def points_of(result: Result) -> list[Point]:
     for name, value in result.scores.items():
         kind, _, part = name.partition("/")
         add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
-    if result.signal:
-        add("signal/layer_1_over_last_log10", math.log10(result.signal), 0)
+    for name, number in verdict_numbers(gradient_verdict([result])).items():
+        add(name, number.value, 0)
     measured = {quantity: record.measured(quantity) for quantity in record.quantities}
     depth = result.config.model.depth
     shown = (

@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+SIGNAL, FACTOR, THEORY_FACTOR = (
+    "signal/layer_1_over_last_log10",
+    "signal/factor_per_layer",
+    "signal/factor_per_layer_theory",
+)
+"""What the numbers of a gradient verdict are called in MLflow and in a sweep's table."""
+
 PARTS = ("train", "validation", "test")
 
 

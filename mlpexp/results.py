@@ -253,6 +253,12 @@ class Result:
             return None
         return signal_ratio(self.record["delta_norm"][0])
 
+    @property
+    def theory(self) -> dict[str, list[float]] | None:
+        """What theory predicts before training, a number a layer (mlpexp/predictions.py); None where nothing."""
+        found: dict[str, Any] = self.facts.get("theory", {"undefined": "records older than theory have none"})
+        return None if "undefined" in found else found
+
     def plot(self) -> Any:
         """A matplotlib figure of the run: losses over steps, and ‖δ_l‖ over depth before and after training.
 

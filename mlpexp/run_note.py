@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from mlpexp.records import PARTS, metric
 from mlpexp.results import Result
-from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
+from mlpexp.verdicts import power_of_ten
 from mlpexp.views import LINKED, NAMES, page
 
 NOTE = "mlflow.note.content"
-PICTURE, FLOW_PAGE = "gradient_profile.png", "gradient_flow.html"
+PICTURE, FLOW_PAGE = "gradient_flow.png", "gradient_flow.html"
 EXPERIMENT, RUN = "@experiment@", "@run@"
 """Stand for ids that are known only when the run is written; `filled` puts them in."""
 
@@ -24,14 +24,14 @@ def filled(note: str, experiment: str, run_id: str) -> str:
     return note.replace(EXPERIMENT, experiment).replace(RUN, run_id)
 
 
-def note_of(result: Result, sweeps: Sequence[str] = ()) -> str:
+def note_of(result: Result, verdict: str, sweeps: Sequence[str] = ()) -> str:
     """The note, with EXPERIMENT and RUN where ids belong; `sweeps` are those that the run is known to be part of.
 
-    MLflow folds what is longer than some lines: the verdict and the links come first.
+    `verdict` is the sentence on its gradient. MLflow folds what is longer than some lines: it and the links come first.
     """
     links = "\n".join(f"- {line}" for line in _links(result, sweeps))
     warnings = "\n".join(f"- {line}" for line in result.warnings)
-    parts = [_ending(result), warnings, links, _scores(result), _facts(result)]
+    parts = [_ending(result, verdict), warnings, links, _scores(result), _facts(result)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,7 +45,7 @@ def _views(sweep: str) -> str:
     return " · ".join(f"[{name}](#/{page(EXPERIMENT, name, sweep)})" for name in NAMES)
 
 
-def _ending(result: Result) -> str:
+def _ending(result: Result, verdict: str) -> str:
     """`**finished** after 340 updates (20,000 examples, 3·10⁹ FLOPs): layer 1 receives …`"""
     ended = result.status.replace("_", " ")
     if result.status == "diverged":
@@ -54,14 +54,14 @@ def _ending(result: Result) -> str:
     took = [f"{spent['examples']:,} examples"] if "examples" in spent else []
     took += [f"{power_of_ten(spent['flops'])} FLOPs"] if "flops" in spent else []
     after = f" after {spent['updates']:,} updates ({', '.join(took)})" if "updates" in spent else ""
-    return f"**{ended}**{after}: {signal_sentence(signal_profile([result]))}."
+    return f"**{ended}**{after}: {verdict}."
 
 
 def _links(result: Result, sweeps: Sequence[str]) -> Iterator[str]:
     """Where else to look: a line for the point, for each sweep, and for the study."""
     seeds = _runs("all seeds of its point", f"tags.`mlpexp.point` = '{result.config.point()}'")
     figure = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{PICTURE}?{LINKED}"
-    yield seeds + (f" · [their gradient profile]({figure})" if (result.folder / PICTURE).exists() else "")
+    yield seeds + (f" · [their gradient flow]({figure})" if (result.folder / PICTURE).exists() else "")
     for sweep in sweeps:
         yield f"sweep {sweep}: {_views(sweep)} · {_runs('gradient flow', f'tags.`mlpexp.pictures` = {sweep!r}')}"
     study = result.config.tracking.experiment

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.projection import Projection, artifacts, metric_names, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
@@ -79,7 +80,9 @@ class Store:
                     missing.append(result)
                 elif sweep and sweep not in shown.sweeps:
                     shown.sweeps.append(sweep)
-                    text = filled(note_of(result, shown.sweeps), self.experiment, shown.run_id)
+                    text = filled(
+                        note_of(result, str(gradient_verdict([result])), shown.sweeps), self.experiment, shown.run_id
+                    )
                     told = {"mlpexp.sweep": " ".join(shown.sweeps), NOTE: text}
                     client.log_batch(shown.run_id, tags=[RunTag(*tag) for tag in told.items()])
                     shown.write(result)

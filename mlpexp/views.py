@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mlpexp.records import evenly_spaced, layer_of, metric, profile_metric
+from mlpexp.records import SIGNAL, evenly_spaced, layer_of, metric, profile_metric
 
 VERSION = "3.17."
 """The MLflow whose page this describes."""
@@ -37,7 +37,6 @@ POINT = "mlpexp.group"
 """The tag that all seeds of a point share and no other point has, readable in a legend."""
 
 IMAGE = "gradient_flow"
-SIGNAL = "signal/layer_1_over_last_log10"
 MOST_LAYERS = 24
 MOST_GROUPS = 12
 """Lines a chart; a thirteenth colour is not told apart."""
@@ -48,7 +47,7 @@ COLUMNS = (
     "attributes.`Dataset`",
     *(f"params.`{key}`" for key in (*COMPARED, "initialisation.name", "seed")),
     *(f"metrics.`{key}`" for key in (*SCORES[:2], metric("accuracy", "test"), metric("gap", "accuracy"), SIGNAL)),
-    *(f"tags.`mlpexp.{key}`" for key in ("status", "sweep")),
+    *(f"tags.`mlpexp.{key}`" for key in ("verdict", "status", "sweep")),
 )
 """Of the table of runs: what was asked, what came out, how it ended."""
 

@@ -9,9 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from mlpexp.config import Initialisation
-from mlpexp.kernel.initialisation import initial_parameters, orthonormal
+from mlpexp.kernel.initialisation import (
+    SCHEMES,
+    Scheme,
+    critical,
+    glorot,
+    he,
+    initial_parameters,
+    lecun,
+    normal,
+    orthogonal,
+    orthonormal,
+    torch_default,
+)
 from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.schemes import SCHEMES, Scheme, critical, glorot, he, lecun, normal, orthogonal, torch_default
 from mlpexp.kernel.streams import stream
 
 K_IN, K_OUT = 300, 200

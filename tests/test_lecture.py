@@ -9,8 +9,8 @@ import pytest
 from runs_fixtures import compose
 
 from mlpexp.kernel.activations import ACTIVATIONS
+from mlpexp.kernel.initialisation import SCHEMES
 from mlpexp.kernel.losses import LOSSES, OUTPUTS
-from mlpexp.kernel.schemes import SCHEMES
 from mlpexp.lecture import PAGE, Definition, definitions, page
 from mlpexp.planning import plan
 

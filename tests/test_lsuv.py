@@ -9,11 +9,10 @@ from torch import Tensor
 
 from mlpexp.data import prepare
 from mlpexp.kernel.activations import activation
-from mlpexp.kernel.initialisation import initial_parameters
+from mlpexp.kernel.initialisation import initial_parameters, lsuv, orthogonal
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
-from mlpexp.kernel.schemes import lsuv, orthogonal
 from mlpexp.lanes import build
 
 POINT = ("initialisation=lsuv", "training.dtype=float64", "model.depth=6", "model.width=24")

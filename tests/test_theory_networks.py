@@ -21,12 +21,11 @@ from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.data.idx import load_fashion_mnist
 from mlpexp.kernel.activations import activation as kernel_activation
 from mlpexp.kernel.backpropagation import backward
-from mlpexp.kernel.initialisation import initial_parameters
+from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import Probe, Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
-from mlpexp.kernel.schemes import SCHEMES, Scheme
 from mlpexp.theory import Architecture, BatchNorm, Profile, activation, predict
 from mlpexp.theory.integrals import Numbers
 

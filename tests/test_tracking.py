@@ -80,7 +80,8 @@ def test_tags_tell_fingerprint_point_status_and_signal(outputs: Path, finished: 
     assert tags["mlpexp.status"] == "finished"
     assert tags["mlpexp.point"] == result.config.point()
     assert tags["mlpexp.folder"] == str(result.folder)
-    assert "of the signal of layer 3" in tags["mlpexp.signal"]
+    assert "of the signal of layer 3" in tags["mlpexp.gradient"]
+    assert tags["mlpexp.verdict"] == "passing"
     assert f"/runs/{shown.info.run_id}/artifacts/" in tags["mlflow.note.content"]
     points = Counter(other.data.tags["mlpexp.point"] for other in shown_in(outputs, "a study").values())
     assert sorted(points.values()) == [1, 2]
@@ -142,7 +143,7 @@ def test_artifacts_are_copies_with_a_picture(outputs: Path, finished: tuple[Run,
     shown, result = finished
     client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
     names = {artifact.path for artifact in client.list_artifacts(shown.info.run_id)}
-    assert names == {"config.yaml", "environment.json", "result.json", "gradient_profile.png"}
+    assert names == {"config.yaml", "environment.json", "result.json", "gradient_flow.png"}
     copy = Path(client.download_artifacts(shown.info.run_id, "config.yaml"))
     assert copy.read_bytes() == (result.folder / "config.yaml").read_bytes()
 

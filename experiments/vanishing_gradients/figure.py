@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlpexp.claims import Claim, above, below, in_all_cases, judged, within
+from mlpexp.kernel.initialisation import SCHEMES
 from mlpexp.kernel.layout import Layout
-from mlpexp.kernel.schemes import SCHEMES
 from mlpexp.paper import THEORY, Figure, curve, means, panels, powers_of_two, whole_numbers
 from mlpexp.results import Result
 from mlpexp.theory import Architecture, activation, predict

@@ -18,10 +18,11 @@ from mlpexp.browse.index import rows
 from mlpexp.browse.selection import memberships, runs_in
 from mlpexp.browse.text_pictures import profile_lines, sparkline
 from mlpexp.config import Config
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
-from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
+from mlpexp.verdicts import power_of_ten
 
 CURVE = 40
 """Letters of a curve."""
@@ -52,7 +53,7 @@ def write_flow(run: Result, file: Path) -> Path:
 def page(run: Result, outputs: Path, width: int = 80) -> Iterator[str]:
     """The lines of a run's page."""
     yield f"{run.fingerprint}  {run.name}"
-    told = [ending(run), signal_sentence(signal_profile([run])), *(f"warning: {line}" for line in run.warnings)]
+    told = [ending(run), str(gradient_verdict([run])), *(f"warning: {line}" for line in run.warnings)]
     for line in told:
         yield from wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
     yield from _block("differs from the defaults in", dict(differences(run.config)))
