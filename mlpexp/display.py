@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from mlpexp.addresses import address
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.gradient_verdict import GradientVerdict, gradient_verdict, signal_profile, verdict_word
 from mlpexp.records import PARTS, Array, metric
@@ -348,7 +350,8 @@ def show_places(results: Sequence[Result], config: Config, console: Console, swe
             search = f', search for tags."mlpexp.sweep" LIKE "%{sweep}%"' if sweep else ""
             line = f"{redact(config.tracking.uri)}{search}"
         told = "compare them in the dashboard" if sweep else "look at them in the dashboard"
-        console.print(f"{told}: {line}", style="dim", highlight=False, soft_wrap=True)
+        known = address(results, config.tracking, Path(outputs), sweep)
+        console.print(f"{told}: {known or line}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_data_list() -> None:

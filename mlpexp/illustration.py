@@ -11,8 +11,9 @@ import numpy as np
 
 from mlpexp.figures import png, profiles_of, small
 from mlpexp.layer_figures import flow_of, gradient_flow, ridges
-from mlpexp.projection import PICTURE, RIDGES, SMALL_PICTURE
+from mlpexp.projection import RIDGES, SMALL_PICTURE
 from mlpexp.results import Result
+from mlpexp.run_note import PICTURE
 from mlpexp.verdicts import points
 
 

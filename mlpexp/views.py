@@ -55,6 +55,9 @@ QUANTITIES = ("delta_norm", "gradient_norm")
 HEIGHTS = {0: 900, 1: 520, 2: 360, 3: 320}
 """Pixels of a chart, by how many stand side by side; 0 is one that scrolls."""
 
+LINKED = "workflowType=machine_learning"
+"""What every address ends with: without it MLflow shows its page for language models."""
+
 State = dict[str, Any]
 Chart = dict[str, Any]
 Section = tuple[str, int, list[Chart]]
@@ -64,6 +67,16 @@ Section = tuple[str, int, list[Chart]]
 def known(version: str) -> bool:
     """Whether the page of this MLflow is the one described here."""
     return version.startswith(VERSION)
+
+
+def unknown(version: str) -> str | None:
+    """What is said of an MLflow whose page is another one."""
+    if known(version):
+        return None
+    return (
+        f"MLflow {version} shows the runs without ready views, which are made for {VERSION}x; "
+        f"pip install 'mlflow=={VERSION}*' brings them"
+    )
 
 
 def tags(metrics: Iterable[str], sweep: str | None = None) -> dict[str, str]:
@@ -95,10 +108,7 @@ def key(name: str, sweep: str | None = None) -> str:
 
 def page(experiment: str, name: str, sweep: str | None = None) -> str:
     """The part of the address after `/#/` that opens a view; an address that searches itself would hide the view."""
-    return (
-        f"experiments/{experiment}/runs?viewStateShareKey={key(name, sweep)}&compareRunsMode=CHART"
-        "&workflowType=machine_learning"
-    )
+    return f"experiments/{experiment}/runs?viewStateShareKey={key(name, sweep)}&compareRunsMode=CHART&{LINKED}"
 
 
 def sweep_filter(sweep: str) -> str:

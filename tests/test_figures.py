@@ -10,7 +10,7 @@ from runs_fixtures import SILENT, composed, trained
 
 from mlpexp.figures import compare_profiles, gradient_profile, png, save
 from mlpexp.illustration import illustrate
-from mlpexp.projection import PICTURE
+from mlpexp.run_note import PICTURE
 from mlpexp.runner import run
 
 DRAW = np.random.default_rng(0)

@@ -10,7 +10,8 @@ from scipy import stats
 from mlpexp.figures import png
 from mlpexp.illustration import illustrate
 from mlpexp.layer_figures import MOST_COLUMNS, flow_of, gradient_flow, ridges
-from mlpexp.projection import PICTURE, RIDGES, artifacts
+from mlpexp.projection import RIDGES, artifacts
+from mlpexp.run_note import PICTURE
 from mlpexp.runner import run
 
 STEPS = np.arange(5)

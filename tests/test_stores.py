@@ -10,7 +10,8 @@ from servers import mlflow_server, postgres
 from mlpexp.config import Tracking
 from mlpexp.projection import artifacts, points_of
 from mlpexp.results import recorded
-from mlpexp.tracking import SHOWN, show_runs
+from mlpexp.shown import SHOWN
+from mlpexp.tracking import show_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 

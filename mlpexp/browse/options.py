@@ -49,6 +49,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         form.add_argument("--json", action="store_true", help="a list of objects")
     elif command == "show":
         parser.add_argument("run", metavar="RUN", help=run)
+        parser.add_argument("--html", metavar="FILE", help="write its gradient flow, to be moved about in a browser")
     elif command == "compare":
         parser.add_argument("runs", nargs="+", metavar="RUN", help=run)
     elif command == "pictures":

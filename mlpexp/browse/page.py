@@ -20,6 +20,7 @@ from mlpexp.browse.text_pictures import profile_lines, sparkline
 from mlpexp.config import Config
 from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.records import PARTS, Array, metric
+from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 from mlpexp.verdicts import power_of_ten
 
@@ -33,7 +34,20 @@ def command(options: argparse.Namespace) -> int:
     run = chosen(options.run, rows(outputs), outputs)
     width = min(120, shutil.get_terminal_size((80, 24)).columns)
     print("\n".join(page(run, outputs, width)))
+    if options.html:
+        print(f"gradient flow: {write_flow(run, Path(options.html))}")
     return 0
+
+
+def write_flow(run: Result, file: Path) -> Path:
+    """The page of a run's gradient flow; raises ConfigError where none was measured."""
+    from mlpexp import gradient_flow
+
+    flow = gradient_flow.flow_of([run])
+    if flow is None:
+        raise ConfigError([f"{run.fingerprint} measured neither δ nor gradients; train it with measurements=basic"])
+    file.write_text(gradient_flow.page(run.name, {run.fingerprint: flow}))
+    return file
 
 
 def page(run: Result, outputs: Path, width: int = 80) -> Iterator[str]:
