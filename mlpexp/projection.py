@@ -13,6 +13,7 @@ import numpy as np
 
 from mlpexp.config import digest
 from mlpexp.gradient_verdict import gradient_verdict, verdict_numbers, verdict_word
+from mlpexp.measurement_catalogue import of_kind
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
 from mlpexp.run_note import NOTE, PICTURE, note_of
@@ -23,7 +24,8 @@ PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
 SMALL_PICTURE = "gradient_flow.webp"
-ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE)
+RIDGES = {name: f"{name}.png" for name in of_kind("histograms")}
+ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE, *RIDGES.values())
 
 
 class Point(NamedTuple):

@@ -341,8 +341,8 @@ def tracker(
             raise
 
     def show(results: list[Result]) -> None:
-        from mlpexp.figures import illustrate
         from mlpexp.gradient_flow import Flows
+        from mlpexp.illustration import illustrate
 
         own = [Result(result.folder).asked_for(result.config) for result in results]  # read here, let go with them
         for result in own:

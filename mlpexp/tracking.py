@@ -227,6 +227,20 @@ def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> N
     Store(tracking, outputs).show(results)
 
 
+def attach(result: Result, files: Sequence[Path], outputs: Path, tracking: Tracking | None = None) -> bool:
+    """Add files to a run's artifacts; False where that store does not show it."""
+    store, shown = Store(tracking or Tracking(), outputs), Shown.read(result)
+    if shown is None:
+        return False
+    store.open()
+    if shown.place != store.place or store.client is None:
+        return False
+    with _named_errors():
+        for file in files:
+            store.client.log_artifact(shown.run_id, str(file))
+    return True
+
+
 def _log_as(repository: ArtifactRepository, file: Path, place: str) -> None:
     """Put a file where `place` says, which may have another name."""
     folder, _, name = place.rpartition("/")

@@ -18,7 +18,7 @@ from runs_fixtures import SMALL, command, composed, trained
 
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Config, Tracking
-from mlpexp.figures import illustrate
+from mlpexp.illustration import illustrate
 from mlpexp.projection import MOST_POINTS, Projection, points_of, project
 from mlpexp.records import layer_of
 from mlpexp.results import Result

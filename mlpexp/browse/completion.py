@@ -129,7 +129,7 @@ def _flags(name: str) -> list[str]:
 def _names(name: str) -> Iterable[str]:
     """What a command takes: runs, studies, data sets, chapters, keys of conditions."""
     outputs = Path(os.environ.get("MLPEXP_OUTPUTS", "outputs"))
-    if name in ("show", "compare", "reproduce"):
+    if name in ("show", "compare", "pictures", "reproduce"):
         folder = outputs / "runs"
         return os.listdir(folder) if folder.is_dir() else ()
     if name == "runs":
