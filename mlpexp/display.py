@@ -249,7 +249,7 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
 
 def _signal_cell(verdict: GradientVerdict | str) -> str:
     """`×0.236 vanishing`: by what δ is multiplied a layer."""
-    return verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:.2g} {verdict.word}"
+    return verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:#.2g} {verdict.word}"
 
 
 def _headline(key: str) -> str:

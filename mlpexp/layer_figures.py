@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from mlpexp.figures import draw_profile
@@ -53,12 +52,12 @@ def _draw_flow(axes: Axes, steps: NDArray[np.int64], signal: Array) -> None:
     more = max(0.0, LEAST_DECADES - (high - low)) / 2
     low, high = low - more, high + more
     shades: dict[str, Any] = {"origin": "lower", "cmap": COLOURS, "vmin": low, "vmax": high, "interpolation": "nearest"}
-    axes.add_patch(Rectangle((0, 0), 1, 1, color="#dddddd", zorder=-1))
     axes.imshow(np.ma.masked_invalid(logarithms), extent=(0, 1, 0, 1), **shades)
     axes.imshow(np.linspace(low, high, 64)[:, None], extent=(1.03, 1.07, 0, 1), **shades)
     axes.set(xlim=(0, 1.16), ylim=(0, 1), aspect="auto")
     axes.axis("off")
     depth, count = logarithms.shape
+    missing = "" if len(finite) == logarithms.size else "; white: 0 or not finite"
     for place in evenly_spaced(count, 5):
         axes.text((place + 0.5) / count, -0.025, str(steps[place]), ha="center", va="top")
     for place in range(0, depth, math.ceil(depth / 10)):
@@ -66,7 +65,7 @@ def _draw_flow(axes: Axes, steps: NDArray[np.int64], signal: Array) -> None:
     decades = np.arange(math.ceil(low), math.floor(high) + 1)
     for decade in decades[:: max(1, math.ceil(len(decades) / 5))]:
         axes.text(1.085, (decade - low) / (high - low), f"10{superscript(int(decade))}", va="center", fontsize="small")
-    axes.text(0.5, -0.12, "step (updates), log-spaced; grey: 0 or not finite", ha="center", va="top")
+    axes.text(0.5, -0.12, f"step (updates), log-spaced{missing}", ha="center", va="top")
     axes.text(-0.13, 0.5, "layer (1 is next to the input)", rotation=90, ha="center", va="center")
     axes.text(1.15, 1.02, "backpropagated signal ‖δₗ‖", ha="right", fontsize="small")
 
@@ -117,3 +116,32 @@ def ridges(steps: NDArray[np.int64], counts: Array, edges: Array, quantity: str,
     figure.supxlabel(quantity.replace("_", " "), fontsize="small")
     figure.suptitle(title, fontsize="medium")
     return figure
+
+
+def phase_diagram(sigma_w2: Array, depths: Array, values: Array, boundary: Array, name: str, title: str) -> Figure:
+    """A score as colour over σ_w² [s] and depth [d], `values` [d, s], with the depth up to which theory sees a signal.
+
+    `boundary` [s] is the depth at which ‖δ‖² has changed by e⁶ between last and first layer, six of theory's depth
+    scales ξ: Schoenholz et al. (2017) found networks trainable up to there.
+    """
+    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    edges = [_edges(np.log(np.asarray(own, dtype=float))) for own in (sigma_w2, depths)]
+    mesh = axes.pcolormesh(*map(np.exp, edges), np.ma.masked_invalid(values), cmap=COLOURS, rasterized=True)
+    axes.plot(sigma_w2, boundary, color="white", linewidth=3.5)
+    axes.plot(sigma_w2, boundary, color="black", linestyle=(0, (1, 1.5)), linewidth=1.8)
+    axes.set(xscale="log", yscale="log", xlabel="σ_w² of every layer; dotted: 6 ξ, theory", ylabel="depth")
+    axes.set_ylim(np.exp(edges[1][0]), np.exp(edges[1][-1]))
+    for axis, own in ((axes.xaxis, sigma_w2), (axes.yaxis, depths)):
+        axis.set_major_locator(FixedLocator([float(one) for one in own]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axis.set_minor_locator(NullLocator())
+    figure.colorbar(mesh, label=f"{name}{'; white: diverged' if np.isnan(values).any() else ''}")
+    axes.set_title(title, fontsize="medium")
+    return figure
+
+
+def _edges(middles: Array) -> Array:
+    """Edges of cells around these middles, one more."""
+    between = (middles[1:] + middles[:-1]) / 2
+    return np.concatenate([[2 * middles[0] - between[0]], between, [2 * middles[-1] - between[-1]]])

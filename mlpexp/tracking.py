@@ -147,6 +147,13 @@ class Store:
             client.set_tag(run.info.run_id, NOTE, filled(pictures_note(sweep), self.experiment, run.info.run_id))
             client.set_terminated(run.info.run_id, "FINISHED")
 
+    def keep_sweep_file(self, sweep: str, file: Path) -> None:
+        """Add a file to the run that holds a sweep's pictures; nothing where there is none."""
+        with _named_errors():
+            client = self._open()
+            for run in client.search_runs([self.experiment], f"tags.`mlpexp.pictures` = '{sweep}'"):
+                client.log_artifact(run.info.run_id, str(file))
+
     def _open(self) -> MlflowClient:
         if self.client is None:
             uri = store_uri(self.tracking, self.outputs)

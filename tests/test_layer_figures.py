@@ -8,7 +8,7 @@ from runs_fixtures import composed, trained
 from scipy import stats
 
 from mlpexp.figures import png
-from mlpexp.illustration import illustrate
+from mlpexp.illustration import illustrate, phase_diagram_of
 from mlpexp.layer_figures import MOST_COLUMNS, flow_of, gradient_flow, ridges
 from mlpexp.projection import RIDGES, artifacts
 from mlpexp.run_note import PICTURE
@@ -69,6 +69,27 @@ def test_ridges_have_the_counts_bins_and_moments_of_the_record() -> None:
     heights = sorted({round(float(y - 2), 6) for y in np.asarray(path.vertices)[:, 1]})
     assert heights == [0, 0.65, 1.3, 1.95]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["step 0", "step 7"]
+
+
+def test_a_phase_diagram_has_a_cell_a_point_and_theorys_boundary() -> None:
+    sigmas, depths = (0.5, 1.0, 2.0), (2, 4, 6)
+    runs = [
+        trained("initialisation=normal", f"initialisation.sigma_w={sigma}", f"model.depth={depth}",
+                "model.activation=tanh")[0]
+        for sigma in sigmas for depth in depths
+    ]  # fmt: skip
+    figure = phase_diagram_of(runs)
+    assert figure is not None
+    axes = figure.axes[0]
+    cells = np.asarray(axes.collections[0].get_array()).reshape(3, 3)
+    for number, run in enumerate(runs):
+        assert cells[number % 3, number // 3] == run.scores["accuracy/train"]
+    boundary = np.asarray(axes.lines[-1].get_ydata(), dtype=float)
+    for column, run in enumerate(runs[2::3]):  # the deepest of each σ_w
+        assert run.theory is not None
+        assert boundary[column] == pytest.approx(1 + 6 / (abs(run.theory["log_delta2"][0]) / 5))
+    assert phase_diagram_of(runs[:3]) is None
+    assert phase_diagram_of([*runs, *trained("model.width=4")]) is None
 
 
 def test_pictures_lie_with_the_run_and_among_its_artifacts(tmp_path: Path) -> None:
