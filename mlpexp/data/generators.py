@@ -88,12 +88,20 @@ def parity(seed: int, bits: int, relevant: int | None, examples: int | None) -> 
     return _classification("parity", 2.0 * ones - 1.0, labels, 2, bayes=1.0)
 
 
-def sine(seed: int, examples: int, frequency: float, noise: float) -> Dataset:
-    """y = sin(2π · frequency · x) + noise, x uniform in [−1, 1]: features [n, 1], targets [n, 1]."""
+def sine(
+    seed: int, examples: int, frequency: float, noise: float, outliers: float = 0.0, outlier_size: float = 5.0
+) -> Dataset:
+    """y = sin(2π · frequency · x) + noise, x uniform in [−1, 1]: features [n, 1], targets [n, 1].
+
+    A share of `outliers` rows, has normal noise of that size instead (Tukey 1960);
+    rows that are outliers at a smaller share are outliers at a larger one too.
+    """
     generator = _generator("sine", seed, examples)
     inputs = generator.uniform(-1.0, 1.0, (examples, 1))
-    targets = np.sin(2 * math.pi * frequency * inputs) + noise * generator.standard_normal((examples, 1))
-    return _regression("sine", inputs, targets, bayes_mse=noise**2)
+    normal = generator.standard_normal((examples, 1))
+    is_outlier = generator.permutation(examples)[:, None] < round(outliers * examples)
+    targets = np.sin(2 * math.pi * frequency * inputs) + np.where(is_outlier, outlier_size, noise) * normal
+    return _regression("sine", inputs, targets, bayes_mse=None if outliers else noise**2)
 
 
 def teacher(
