@@ -1,5 +1,6 @@
 """By study: made-up runs where its claims are true, where they are false, and where the runs cannot tell."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,75 +65,26 @@ def xor(single: float, narrow: float, wide: float, spread: float = 0.005) -> Wor
 def axon(blur: float) -> World:
     """Not of runs but whole: what `compute` returns; `blur` mixes what is silent with what fires."""
 
-    def world(*_: object) -> pd.DataFrame:
-        rows = points_of("action_potential")[0].figure.rows
+    def world() -> pd.DataFrame:
+        rows: Callable[..., pd.DataFrame] = points_of("action_potential")[0].figure.rows
         pulse, time = np.linspace(0.5, 15, 20), np.linspace(7, 30, 10)
         steps = [0.04, 0.02, 0.01]
         return pd.concat([
             rows("threshold", "threshold", [6.5], [6.5]),
             rows("refractory", "end", [6.9], [0]),
             rows("trace", "0.9", time, -65 + time),
-            rows("peak", "peak", pulse, np.where(pulse > 6.5, 40.0, -60.0) + blur * (pulse - 6.5)),
+            rows("peak", "peak", pulse, np.where(pulse > 6.5, 40.0, -60.0 + 10 * blur)),
             rows("refractory", "50 mV", time / 7, np.full(10, float(blur > 0))),
             rows("second", "second", time, 50 - 2 * time + blur * time),
-            rows("rate", "rate", pulse, np.where(pulse > 6.5, 50.0 + pulse, 10 * blur)),
+            rows("rate", "rate", pulse, np.where(pulse > 6.5, 50.0 + pulse, blur)),
             rows("step", "error", steps, np.array(steps) ** (4 - blur)),
         ])  # fmt: skip
 
     return world
 
 
-def curve_error(mse: float, growth: float, clean: float, spread: float = 0.01) -> World:
-    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
-        lost = clean + growth * run.data.outliers / 0.3 + (mse if run.data.outliers else 0.0)
-        return {"error": 0.05 + (lost if point.condition == "MSE" else 0.0) + draw.normal(0, spread)}
-
-    return world
-
-
-def traps(narrow: float, wide: float, noisy: float) -> World:
-    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
-        share = noisy if point.condition == "m = 4" else narrow if max(run.model.widths) <= 2 else wide
-        weights = draw.normal(0, 2, 9) if max(run.model.widths) == 2 else None
-        return {"accuracy/test": 1.0 if draw.random() < share else 0.75, "weights": weights}
-
-    return world
-
-
-def fluctuating(factor: float, spread: float = 0.0) -> World:
-    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
-        constant = points_of("width_fluctuations")[0].figure.CONSTANTS[point.condition]
-        variance = factor * constant * (run.model.depth - 1) / run.model.widths[0]
-        group = run.seed // 30 % 10  # spread between the groups of thirty seeds
-        return {"log_square": draw.normal(0, np.sqrt(variance * (1 + spread * (group - 4.5))))}
-
-    return world
-
-
-def least(end: float, random: float, apart: float, layers: float, spread: float = 1e-3) -> World:
-    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
-        distance = {"from zero": end, "from random weights": random}.get(point.condition, layers)
-        own = {"distance": distance, "from_ridge": apart, "error": 1.0, "ridge_error": 1.1}
-        noisy = {name: abs(value + draw.normal(0, spread)) for name, value in own.items()}
-        return noisy | {"time": 0.02 * (run.training.updates or 1)}
-
-    return world
-
-
 WORLDS: dict[str, tuple[World, ...]] = {
     "action_potential": (axon(0.0), axon(9.0)),
-    "outliers": (
-        curve_error(0.1, 0.1, 0.0),
-        curve_error(0.0, -0.1, 0.1),
-        curve_error(0.02, 0.0, 0.02, spread=0.02),
-    ),
-    "nonconvexity": (traps(0.3, 0.9, 0.8), traps(0.5, 0.4, 0.4), traps(0.5, 0.6, 0.6)),
-    "width_fluctuations": (fluctuating(1.0), fluctuating(2.0), fluctuating(1.2, 0.15)),
-    "implicit_regularisation": (
-        least(0.001, 2.0, 0.1, 0.01),
-        least(0.5, 0.1, 0.5, 0.5),
-        least(0.0, 0.5, 0.204, 0.0, spread=0.05),
-    ),
     "vanishing_gradients": (
         vanishing(0.8, 0.01, 0.0),
         vanishing(0.01, 0.3, 0.5),

@@ -31,7 +31,7 @@ def test_every_study_has_its_worlds() -> None:
 @pytest.mark.parametrize("slug", COMPUTED)
 def test_a_computation_gives_what_is_drawn_and_judged_without_a_run(slug: str) -> None:
     study = open_study(slug, "smoke")
-    table = study.figure.compute(**study.computation)
+    table = study.figure.compute(**(study.computation or {}))
     with style("column"):
         assert len(plotted(study.figure.draw(table))) > 10
     assert study.figure.claims(table)

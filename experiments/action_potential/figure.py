@@ -65,7 +65,7 @@ def error_of(step: float) -> float:
     path[:, 0] = start
     for i in range(count):
         path[:, i + 1] = runge_kutta(path[:, i], step)
-    true = integrate(start, 0.0, step * np.arange(count + 1), rtol=1e-12)
+    true = integrate(start, 0.0, step * np.arange(count + 1, dtype=np.float64), rtol=1e-12)
     return float(np.abs(path[0] - true[0]).max())
 
 

@@ -93,8 +93,8 @@ def sine(
 ) -> Dataset:
     """y = sin(2π · frequency · x) + noise, x uniform in [−1, 1]: features [n, 1], targets [n, 1].
 
-    A share of `outliers` rows, has normal noise of that size instead (Tukey 1960);
-    rows that are outliers at a smaller share are outliers at a larger one too.
+    A share of `outliers` of the rows has normal noise of that size instead (Tukey 1960); rows that are outliers at a
+    smaller share are outliers at a larger one too.
     """
     generator = _generator("sine", seed, examples)
     inputs = generator.uniform(-1.0, 1.0, (examples, 1))
@@ -171,7 +171,7 @@ def _classification(
     )
 
 
-def _regression(name: str, inputs: Floats, targets: Floats, bayes_mse: float) -> Dataset:
+def _regression(name: str, inputs: Floats, targets: Floats, bayes_mse: float | None) -> Dataset:
     return Dataset(
         name=name,
         task="regression",
