@@ -8,6 +8,7 @@ import pandas as pd
 from studies_fixtures import World, points_of
 
 from mlpexp.config import Config
+from mlpexp.data_schema import Sine
 from mlpexp.study_definition import Point
 
 
@@ -83,8 +84,47 @@ def axon(blur: float) -> World:
     return world
 
 
+def curve_error(mse: float, growth: float, clean: float, spread: float = 0.01) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        assert isinstance(run.data, Sine)
+        lost = clean + growth * run.data.outliers / 0.3 + (mse if run.data.outliers else 0.0)
+        return {"error": 0.05 + (lost if point.condition == "MSE" else 0.0) + draw.normal(0, spread)}
+
+    return world
+
+
+def traps(narrow: float, wide: float, noisy: float) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        share = noisy if point.condition == "m = 4" else narrow if max(run.model.widths) <= 2 else wide
+        weights = draw.normal(0, 2, 9) if max(run.model.widths) == 2 else None
+        return {"accuracy/test": 1.0 if draw.random() < share else 0.75, "weights": weights}
+
+    return world
+
+
+def least(end: float, random: float, apart: float, layers: float, spread: float = 1e-3) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        distance = {"from zero": end, "from random weights": random}.get(point.condition, layers)
+        own = {"distance": distance, "from_ridge": apart, "error": 1.0, "ridge_error": 1.1}
+        noisy = {name: abs(value + draw.normal(0, spread)) for name, value in own.items()}
+        return noisy | {"time": 0.02 * (run.training.updates or 1)}
+
+    return world
+
+
 WORLDS: dict[str, tuple[World, ...]] = {
     "action_potential": (axon(0.0), axon(9.0)),
+    "outliers": (
+        curve_error(0.1, 0.1, 0.0),
+        curve_error(0.0, -0.1, 0.1),
+        curve_error(0.0, 0.02, 0.0, spread=0.2),
+    ),
+    "nonconvexity": (traps(0.3, 0.9, 0.8), traps(0.5, 0.4, 0.4), traps(0.5, 0.65, 0.65)),
+    "implicit_regularisation": (
+        least(0.001, 2.0, 0.1, 0.01),
+        least(0.5, 0.05, 0.5, 0.5),
+        least(0.0105, 0.1, 0.204, 0.0494),
+    ),
     "vanishing_gradients": (
         vanishing(0.8, 0.01, 0.0),
         vanishing(0.01, 0.3, 0.5),
