@@ -208,6 +208,9 @@ class Teacher(Generated):
     width: Whole = Field(16, ge=1, le=65_536, description="hidden units of each of its layers")
     classes: Whole | None = Field(None, ge=2, le=1000, description="null: regression on one output")
     noise: Real = Field(0.0, ge=0, description="standard deviation, in those of the teacher's output")
+    scale_ratio: Annotated[Real, Neutral(1.0)] = Field(
+        1.0, gt=0, le=1e6, description="scale of the first feature over that of the last, the others between"
+    )
 
 
 class SpliceSites(Generated):

@@ -112,6 +112,34 @@ def least(end: float, random: float, apart: float, layers: float, spread: float 
     return world
 
 
+def approximating(trained: float, random: float, spread: float = 0.1) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        width, noise = max(run.model.widths), draw.normal(0, spread, 2)
+        errors = 0.7 * width ** -np.array([trained, random]) * np.exp(noise)
+        return dict(zip(("error", "control"), errors, strict=True))
+
+    return world
+
+
+def deep(gain: float, spread: float = 0.005) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        accuracy = 0.9 + gain * (run.model.depth == 4) - 0.05 * (run.model.depth > 4) - 0.02 * (run.model.depth == 3)
+        return {"accuracy/test": accuracy + draw.normal(0, spread), "accuracy/validation": accuracy}
+
+    return world
+
+
+def batches(epochs: float, updates: float, spread: float = 0.005) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        is_small = run.training.batch_size == 16
+        gain = epochs * is_small if point.part == "epochs" else -updates * is_small
+        other = 0.0 if run.training.batch_size in (16, 128) else -0.1
+        accuracy = 0.9 + gain + other
+        return {"accuracy/test": accuracy + draw.normal(0, spread), "accuracy/validation": accuracy}
+
+    return world
+
+
 WORLDS: dict[str, tuple[World, ...]] = {
     "action_potential": (axon(0.0), axon(9.0)),
     "outliers": (
@@ -125,6 +153,9 @@ WORLDS: dict[str, tuple[World, ...]] = {
         least(0.5, 0.05, 0.5, 0.5),
         least(0.0105, 0.1, 0.204, 0.0494),
     ),
+    "universal_approximation": (approximating(1.0, 2.0), approximating(0.2, 0.2), approximating(0.5, 0.5, 0.6)),
+    "depth_or_width": (deep(0.02), deep(-0.02), deep(0.005, spread=0.02)),
+    "batch_size": (batches(0.02, 0.02), batches(-0.02, -0.02), batches(0.005, 0.005, spread=0.02)),
     "vanishing_gradients": (
         vanishing(0.8, 0.01, 0.0),
         vanishing(0.01, 0.3, 0.5),

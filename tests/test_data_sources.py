@@ -164,6 +164,13 @@ def test_the_teacher_draws_classes_by_its_largest_output() -> None:
     assert load(default_config("teacher")).targets.std() == pytest.approx(1.0, abs=1e-6)
 
 
+def test_a_teachers_features_in_other_units_are_the_same_problem() -> None:
+    plain, other = (default_config("teacher", features=3, scale_ratio=ratio) for ratio in (1.0, 100.0))
+    assert np.allclose(load(plain).features, load(other).features * [1.0, 10.0, 100.0], rtol=1e-6)
+    assert np.array_equal(load(plain).targets, load(other).targets)
+    assert np.allclose(prepare(plain).training.features, prepare(other).training.features, atol=1e-5)
+
+
 def test_mnist1d_is_the_published_set_before_it_is_standardised() -> None:
     dataset = load(installed("mnist1d"))
     package = pytest.importorskip("mnist1d.data")

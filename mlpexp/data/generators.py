@@ -105,12 +105,20 @@ def sine(
 
 
 def teacher(
-    seed: int, examples: int, features: int, depth: int, width: int, classes: int | None, noise: float
+    seed: int,
+    examples: int,
+    features: int,
+    depth: int,
+    width: int,
+    classes: int | None,
+    noise: float,
+    scale_ratio: float = 1.0,
 ) -> Dataset:
     """Normal inputs [n, features], and what a random tanh network without biases makes of them.
 
     Its weights have variance 2/k_in, so that signals survive any depth. Each output is scaled to unit variance over
-    the examples, then gets the noise. With `classes`, the class is the largest of that many outputs.
+    the examples, then gets the noise. With `classes`, the class is the largest of that many outputs. The inputs
+    that are returned are those over 1 … `scale_ratio`, feature by feature: the same problem in other units.
     """
     generator = _generator("teacher", seed, examples * max(features, width if depth > 1 else 1))
     sizes = [features, *[width] * (depth - 1), classes or 1]
@@ -121,6 +129,7 @@ def teacher(
         outputs = np.tanh(outputs) if layer < depth - 1 else outputs
     outputs = (outputs - outputs.mean(axis=0)) / outputs.std(axis=0)
     targets = outputs + noise * generator.standard_normal(outputs.shape)
+    inputs = inputs / np.geomspace(1.0, scale_ratio, features)
     if classes is None:
         return _regression("teacher", inputs, targets, bayes_mse=noise**2)
     return _classification("teacher", inputs, targets.argmax(axis=1), classes, bayes=1.0 if noise == 0 else None)
