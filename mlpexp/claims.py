@@ -162,7 +162,7 @@ def in_all_cases(name: str, statement: str, cases: Mapping[str, Claim]) -> Claim
 def exact(name: str, statement: str, cases: Sequence[bool], source: str = "") -> Claim:
     """Every case was tried, so nothing is estimated: supported where all hold, refuted by one that does not."""
     count = len(cases)
-    return Claim(name, statement, "exact", count, sum(cases), 0.0, math.inf, count, count, source=source)
+    return Claim(name, statement, "exact", count, sum(map(bool, cases)), 0.0, math.inf, count, count, source=source)
 
 
 def judged(claims: Sequence[Claim], alpha: float = ALPHA) -> list[Claim]:

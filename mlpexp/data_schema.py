@@ -187,6 +187,16 @@ class Sine(Generated):
     name: Literal["sine"]
     frequency: Real = Field(1.0, gt=0, le=10_000, description="periods per unit of x")
     noise: Real = Field(0.1, ge=0, description="standard deviation of y")
+    outliers: Annotated[Real, Neutral(0.0)] = Field(
+        0.0, ge=0, lt=1, description="share of all rows whose noise is that of outlier_size"
+    )
+    outlier_size: Annotated[Real, Neutral(5.0)] = Field(5.0, ge=0, description="standard deviation of an outlier's y")
+
+    @model_validator(mode="after")
+    def _has_outliers_to_size(self) -> Self:
+        if self.outliers == 0 and self.outlier_size != 5.0:
+            raise ValueError(f"data.outlier_size={self.outlier_size:g} has no effect with data.outliers=0; leave it")
+        return self
 
 
 class Teacher(Generated):
@@ -198,6 +208,9 @@ class Teacher(Generated):
     width: Whole = Field(16, ge=1, le=65_536, description="hidden units of each of its layers")
     classes: Whole | None = Field(None, ge=2, le=1000, description="null: regression on one output")
     noise: Real = Field(0.0, ge=0, description="standard deviation, in those of the teacher's output")
+    scale_ratio: Annotated[Real, Neutral(1.0)] = Field(
+        1.0, gt=0, le=1e6, description="scale of the first feature over that of the last, the others between"
+    )
 
 
 class SpliceSites(Generated):

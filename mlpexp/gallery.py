@@ -91,4 +91,5 @@ def _entry(study: Study) -> str:
     lines += [f"- *{claim['verdict']}*: {claim['statement']}" for claim in result["claims"]]
     minutes = result["minutes"]
     spelt = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
-    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {result['runs']} runs, {spelt}.", ""])
+    cost = f"{result['runs']} runs, {spelt}" if result["runs"] else "nothing is trained"
+    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}.", ""])

@@ -47,6 +47,8 @@ FORMATS: Mapping[str, Format] = {
     "beamer": Format(2.5, 2.6, 8.5),
     "poster": Format(7.0, 5.6, 18),
 }
+TALLEST = 9.0
+"""Inches that a page has for a column of panels: more than three are lower, so that the figure is printed whole."""
 _format = [FORMATS["column"]]
 
 
@@ -89,7 +91,8 @@ def panels(count: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of that many panels: one above the other in a column, side by side elsewhere."""
     form = _format[-1]
     rows, columns = (1, count) if form.beside else (count, 1)
-    figure = Figure(figsize=(form.width * columns, form.height * rows), layout="constrained")
+    height = form.height if form.beside else min(form.height * rows, TALLEST)
+    figure = Figure(figsize=(form.width * columns, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 

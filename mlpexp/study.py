@@ -79,11 +79,13 @@ class Runs:
     configs: list[Config]
     """Of each point, with the seeds that are scored; where it is tuned, of its first candidate."""
     searched: list[Config]
+    base: Config
+    """Where runs lie and are tracked, whatever is trained; a study that trains nothing has no other."""
 
     @property
     def outputs(self) -> Path:
         """The absolute outputs folder."""
-        return Path(absolute_outputs(self.configs[0].outputs))
+        return Path(absolute_outputs(self.base.outputs))
 
     def order(self) -> Order:
         """Everything, for counting and estimates: a pick costs what its first candidate costs."""
@@ -102,11 +104,12 @@ def composed(study: Study) -> Iterator[Runs]:
     with loader(str(own) if own.is_dir() else None) as files:
         composer = Composer(files, "train")
         points = study.points()
+        base = composer.config([*study.elsewhere, f"tracking.experiment={study.slug}"])
         words = [_scored(study, point) for point in points]
         searched = [words for point in points for words in _candidates(study, point)]
         made = accept(composer.points(words))
         configs = [_above_search(study, *pair) for pair in zip(points, made, strict=True)]
-        yield Runs(study, composer, points, configs, accept(composer.points(searched)) if searched else [])
+        yield Runs(study, composer, points, configs, accept(composer.points(searched)) if searched else [], base)
 
 
 def _scored(study: Study, point: Point) -> list[str]:
@@ -137,6 +140,8 @@ def train(needed: Runs, quiet: bool = False) -> Manifest:
     Raises RunError where a run failed; what is recorded stays, and the same call goes on.
     """
     study = needed.study
+    if study.computation is not None:
+        return Manifest(study.slug, study.size, study.key, [])
     name = study.place.replace("/", "-")
     execute(order_of([*needed.searched, *needed.fixed()]), quiet, name)
     picks = pick_all(needed)
@@ -181,6 +186,8 @@ def progress(needed: Runs) -> tuple[int, int, float]:
 
     What a search will pick is not known before; a pick that is not recorded counts as open.
     """
+    if needed.study.computation is not None:
+        return 0, 0, 0.0
     order = needed.order()
     total = len(set(order.fingerprints))
     manifest = Manifest.read(figure_folder(needed))

@@ -50,7 +50,8 @@ def _one(name: str, options: argparse.Namespace, console: Console) -> int:
     study = open_study(name, options.size, options.words)
     with composed(study) as needed:
         if options.freeze:
-            print(freeze(study, needed.outputs, needed.order().fingerprints))
+            names = needed.order().fingerprints if needed.points else []
+            print(freeze(study, needed.outputs, names))
             return 0
         if options.figure_only or options.check or options.pack:
             manifest = _recorded(study, figure_folder(needed))
@@ -63,7 +64,9 @@ def _one(name: str, options: argparse.Namespace, console: Console) -> int:
                 print(f"mlpexp: {error}", file=sys.stderr)
                 return 1
             manifest.write(figure_folder(needed))  # before drawing: a mistake in figure.py costs no search
-            console.print(f"{counted(len(manifest.fingerprints), 'run')} in {spelt_time(time.monotonic() - started)}")
+            if needed.points:
+                runs = counted(len(manifest.fingerprints), "run")
+                console.print(f"{runs} in {spelt_time(time.monotonic() - started)}")
         return _finish(study, needed, manifest, options, console)
 
 
@@ -80,10 +83,11 @@ def _finish(study: Study, needed: Runs, manifest: Manifest, options: argparse.Na
         packing.pack(Path(options.pack), study, manifest, needed.outputs, folder)
         print(f"packed {counted(len(manifest.fingerprints), 'run')} into {options.pack}")
         return 0
-    if needed.configs[0].tracking.name == "mlflow":
-        _track(study, needed.configs[0], folder, found, options.format)
+    if needed.base.tracking.name == "mlflow":
+        _track(study, needed.base, folder, found, options.format)
     tell(study, manifest, found, folder, console, options.format)
-    show_places([Result(needed.outputs / "runs" / one) for one in manifest.fingerprints], needed.configs[0], console)
+    if manifest.fingerprints:
+        show_places([Result(needed.outputs / "runs" / one) for one in manifest.fingerprints], needed.base, console)
     return 0
 
 
@@ -153,7 +157,8 @@ def _list(options: argparse.Namespace, console: Console) -> int:
         with composed(study) as needed:
             finished, total, seconds = progress(needed)
         left = "done" if finished == total else spelt(seconds)
-        console.print(f"[bold]{study.slug}[/bold]  {finished} of {total} runs, {left}")
+        told = f"{finished} of {total} runs, {left}" if total else "computed, trains nothing"
+        console.print(f"[bold]{study.slug}[/bold]  {told}")
         console.print(f"    {study.definition.question}", markup=False)
     console.print("mlpexp study NAME trains what is missing and draws the figure", style="dim")
     return 0

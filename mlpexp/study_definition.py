@@ -29,6 +29,7 @@ from mlpexp.tuning import Grid
 
 Keys = dict[str, Any]
 
+COMPUTATION = "computation"
 ELSEWHERE = ("outputs", "tracking", "executor", "rerun")
 """Where and how runs are trained and shown, not which: overrides of these make no other figure."""
 
@@ -62,8 +63,20 @@ class Definition(Section):
     question: str = Field(min_length=1)
     caption: str = Field(min_length=1, description="what the figure shows; what its intervals are is added")
     keys: Keys = Field(default_factory=dict, description="overrides of all runs")
-    parts: dict[str, Part] = Field(min_length=1)
-    sizes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="size → part → what differs there")
+    parts: dict[str, Part] = Field(default_factory=dict)
+    computation: Keys | None = Field(
+        None, description="arguments of figure.py's compute(…) → table, of a study that trains nothing"
+    )
+    intervals: str | None = Field(None, min_length=1, description="what intervals are over, where not training seeds")
+    sizes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="size → part, or `computation` → what differs there"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if bool(self.parts) == (self.computation is not None):
+            raise ValueError("a study has either parts, whose runs are trained, or a computation; give one of them")
+        return self
 
     @model_validator(mode="after")
     def _picks_are_made(self) -> Self:
@@ -108,6 +121,7 @@ class Study:
     elsewhere: tuple[str, ...]
     definition: Definition
     parts: dict[str, Part]
+    computation: Keys | None = None
 
     @property
     def slug(self) -> str:
@@ -117,6 +131,8 @@ class Study:
     @cached_property
     def key(self) -> str:
         """Twelve hexadecimal digits of all that is asked for: parts, keys, replicates, at this size."""
+        if self.computation is not None:
+            return digest({"computation": self.computation})[:12]
         parts = {name: part.model_dump() for name, part in self.parts.items()}
         return digest({"parts": parts, "keys": self.definition.keys})[:12]
 
@@ -161,8 +177,12 @@ class Study:
 
     @cached_property
     def figure(self) -> ModuleType:
-        """figure.py, loaded: `draw(table)`, `claims(table)`, perhaps `read(run)` and `tabular(table)`."""
-        return load_figure(self.folder / "figure.py")
+        """figure.py, loaded: `draw(table)`, `claims(table)`, perhaps `read(run)` and `tabular(table)`.
+
+        A study that trains nothing has `compute(…)`, which returns the table.
+        """
+        more = () if self.computation is None else ("compute",)
+        return load_figure(self.folder / "figure.py", more)
 
     def analysis(self) -> str:
         """Sixteen hexadecimal digits of what decides a verdict: the design, and figure.py without its drawing."""
@@ -176,10 +196,16 @@ def open_study(name: str, size: str = DEFAULT_SIZE, words: Sequence[str] = ()) -
     """The study of that name or folder; raises ConfigError with what is wrong with it."""
     folder = find_study(name)
     definition = read_definition(folder / "study.yaml")
+    _refuse_unknown(definition, size)
     parts = {part: _sized(definition, part, size) for part in definition.parts}
     elsewhere = tuple(word for word in words if re.split("[.=]", word)[0] in ELSEWHERE)
     own = tuple(word for word in words if word not in elsewhere)
-    return Study(folder, size, own, elsewhere, definition, _overridden(parts, own))
+    computation = definition.computation
+    if computation is not None:
+        if own:
+            raise ConfigError([f"{own[0]}: {folder.name} trains nothing, so there is no run to override; leave it"])
+        computation = {**computation, **definition.sizes.get(size, {}).get(COMPUTATION, {})}
+    return Study(folder, size, own, elsewhere, definition, _overridden(parts, own), computation)
 
 
 def find_study(name: str) -> Path:
@@ -216,16 +242,16 @@ def read_definition(file: Path) -> Definition:
         raise ConfigError([f"{file}: {line}" for line in describe(error, content)]) from None
 
 
-def load_figure(file: Path) -> ModuleType:
+def load_figure(file: Path, more: Sequence[str] = ()) -> ModuleType:
     """figure.py as a module of its own; it is code, and runs with its reader's rights."""
     spec = spec_from_file_location(f"mlpexp_study_{file.parent.name}", file)
     if spec is None or spec.loader is None or not file.is_file():
         raise ConfigError([f"{file} is missing; it defines draw(table) and claims(table)"])
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("draw", "claims"):
+    for name in ("draw", "claims", *more):
         if not callable(getattr(module, name, None)):
-            raise ConfigError([f"{file} defines no {name}(table)"])
+            raise ConfigError([f"{file} defines no {name}({'…' if name in more else 'table'})"])
     return module
 
 
@@ -240,16 +266,20 @@ def spelt(value: object) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _sized(definition: Definition, name: str, size: str) -> Part:
-    """A part as it is at that size: mappings are merged key by key, everything else is replaced."""
+def _refuse_unknown(definition: Definition, size: str) -> None:
+    """Raises ConfigError for a size that there is not, and for one that changes a part that there is not."""
     if size not in SIZES:
         raise ConfigError([f"--size must be one of {', '.join(SIZES)}; got {size!r}{nearest(size, SIZES)}"])
-    changes = definition.sizes.get(size, {})
-    unknown = [part for part in changes if part not in definition.parts]
+    known = definition.parts if definition.computation is None else (COMPUTATION,)
+    unknown = [part for part in definition.sizes.get(size, {}) if part not in known]
     if unknown:
-        raise ConfigError([f"sizes.{size}.{unknown[0]} is no part{nearest(unknown[0], definition.parts)}"])
+        raise ConfigError([f"sizes.{size}.{unknown[0]} is no part{nearest(unknown[0], known)}"])
+
+
+def _sized(definition: Definition, name: str, size: str) -> Part:
+    """A part as it is at that size: mappings are merged key by key, everything else is replaced."""
     content = definition.parts[name].model_dump()
-    for key, value in (changes.get(name) or {}).items():
+    for key, value in (definition.sizes.get(size, {}).get(name) or {}).items():
         merges = isinstance(value, Mapping) and key != "conditions"
         content[key] = {**content.get(key, {}), **value} if merges else value
     try:

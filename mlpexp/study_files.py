@@ -60,7 +60,10 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
     from mlpexp.paper import plotted, rendered, style
 
     module = study.figure
-    table = table_of(manifest, outputs, getattr(module, "read", None))
+    if study.computation is not None:
+        table = module.compute(**study.computation)
+    else:
+        table = table_of(manifest, outputs, getattr(module, "read", None))
     claims: list[Claim] = module.claims(table)
     with style(form):
         figure = module.draw(table)
@@ -79,12 +82,7 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
 
 def caption(study: Study, manifest: Manifest) -> str:
     """What study.yaml says, and what holds of every figure here: what intervals are, and how was tuned."""
-    counts = seed_counts(manifest)
-    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    sentences = [
-        " ".join(study.definition.caption.split()),
-        f"Bands and bars: 95 % intervals over {seeds} training seeds at a fixed split.",
-    ]
+    sentences = [" ".join(study.definition.caption.split()), _intervals(study, manifest)]
     tuned = {name: part for name, part in study.parts.items() if part.tune}
     for name, part in tuned.items():
         grid = "; ".join(f"{key} from {{{', '.join(map(str, values))}}}" for key, values in part.tune.items())
@@ -98,6 +96,15 @@ def caption(study: Study, manifest: Manifest) -> str:
     if edge:
         sentences.append(f"{len(edge)} of {len(picked)} picks lie on the edge of the grid.")
     return " ".join(sentences)
+
+
+def _intervals(study: Study, manifest: Manifest) -> str:
+    """What bands and bars are."""
+    if study.definition.intervals:
+        return " ".join(study.definition.intervals.split())
+    counts = seed_counts(manifest)
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return f"Bands and bars: 95 % intervals over {seeds} training seeds at a fixed split."
 
 
 def provenance(study: Study, manifest: Manifest, outputs: Path) -> dict[str, Any]:

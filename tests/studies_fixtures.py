@@ -11,8 +11,9 @@ from mlpexp.config import Config
 from mlpexp.study import composed
 from mlpexp.study_definition import Point, Study, open_study
 
-World = Callable[[Point, Config, np.random.Generator], dict[str, Any]]
-"""What one run of a point gives: its scores, and what the study's `read` would add."""
+World = Callable[..., Any]
+"""What one run of a point (point, config, generator) gives: its scores, and what the study's `read` would add, as a
+dictionary; of a study that trains nothing, without arguments, the whole table."""
 
 
 @cache
@@ -25,7 +26,10 @@ def points_of(slug: str, size: str = "quick") -> tuple[Study, tuple[tuple[Point,
 
 def made_up(slug: str, world: World, seed: int = 0) -> pd.DataFrame:
     """A table as `table_of` gives it."""
-    _, points = points_of(slug)
+    study, points = points_of(slug)
+    if study.computation is not None:
+        whole: pd.DataFrame = world()
+        return whole
     rows = []
     for number, (point, config) in enumerate(points):
         for run in config.runs():

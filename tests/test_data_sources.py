@@ -143,11 +143,32 @@ def test_sine_scatters_about_its_curve_by_its_noise() -> None:
     assert (residual**2).mean() == pytest.approx(0.09, rel=0.05)
 
 
+def test_a_sines_outliers_have_their_own_noise_and_stay_outliers_at_a_larger_share() -> None:
+    def scatter(share: float) -> Any:
+        dataset = load(default_config("sine", examples=4000, outliers=share))
+        return (dataset.targets - np.sin(2 * np.pi * dataset.features.astype(np.float64)))[:, 0]
+
+    clean, some, many = scatter(0.0), scatter(0.1), scatter(0.3)
+    moved, moved_more = np.abs(some - clean) > 1e-5, np.abs(many - clean) > 1e-5
+    assert (moved.sum(), moved_more.sum()) == (400, 1200)
+    assert (moved_more | ~moved).all()
+    assert some[moved].std() == pytest.approx(5.0, rel=0.1)
+    with pytest.raises(ValueError, match="outlier_size=2 has no effect with"):
+        default_config("sine", outlier_size=2.0)
+
+
 def test_the_teacher_draws_classes_by_its_largest_output() -> None:
     dataset = load(default_config("teacher", classes=4, depth=3))
     assert dataset.task == "multiclass"
     assert np.bincount(dataset.targets).min() > 50
     assert load(default_config("teacher")).targets.std() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_teachers_features_in_other_units_are_the_same_problem() -> None:
+    plain, other = (default_config("teacher", features=3, scale_ratio=ratio) for ratio in (1.0, 100.0))
+    assert np.allclose(load(plain).features, load(other).features * [1.0, 10.0, 100.0], rtol=1e-6)
+    assert np.array_equal(load(plain).targets, load(other).targets)
+    assert np.allclose(prepare(plain).training.features, prepare(other).training.features, atol=1e-5)
 
 
 def test_mnist1d_is_the_published_set_before_it_is_standardised() -> None:

@@ -50,6 +50,7 @@ GIVEN = {
     "idx": ["data.path=x"],
     "table": ["data.path=x", "data.target=y", "data.separator=semicolon"],
     "gradient_descent": ["optimizer.momentum=0.5"],
+    "sine": ["data.outliers=0.1"],
     "critical": ["model.activation=tanh", "model.negative_slope=null"],
 }
 """What an option, or a key of it, cannot do without."""

@@ -88,21 +88,37 @@ def parity(seed: int, bits: int, relevant: int | None, examples: int | None) -> 
     return _classification("parity", 2.0 * ones - 1.0, labels, 2, bayes=1.0)
 
 
-def sine(seed: int, examples: int, frequency: float, noise: float) -> Dataset:
-    """y = sin(2π · frequency · x) + noise, x uniform in [−1, 1]: features [n, 1], targets [n, 1]."""
+def sine(
+    seed: int, examples: int, frequency: float, noise: float, outliers: float = 0.0, outlier_size: float = 5.0
+) -> Dataset:
+    """y = sin(2π · frequency · x) + noise, x uniform in [−1, 1]: features [n, 1], targets [n, 1].
+
+    A share of `outliers` of the rows has normal noise of that size instead (Tukey 1960); rows that are outliers at a
+    smaller share are outliers at a larger one too.
+    """
     generator = _generator("sine", seed, examples)
     inputs = generator.uniform(-1.0, 1.0, (examples, 1))
-    targets = np.sin(2 * math.pi * frequency * inputs) + noise * generator.standard_normal((examples, 1))
-    return _regression("sine", inputs, targets, bayes_mse=noise**2)
+    normal = generator.standard_normal((examples, 1))
+    is_outlier = generator.permutation(examples)[:, None] < round(outliers * examples)
+    targets = np.sin(2 * math.pi * frequency * inputs) + np.where(is_outlier, outlier_size, noise) * normal
+    return _regression("sine", inputs, targets, bayes_mse=None if outliers else noise**2)
 
 
 def teacher(
-    seed: int, examples: int, features: int, depth: int, width: int, classes: int | None, noise: float
+    seed: int,
+    examples: int,
+    features: int,
+    depth: int,
+    width: int,
+    classes: int | None,
+    noise: float,
+    scale_ratio: float = 1.0,
 ) -> Dataset:
     """Normal inputs [n, features], and what a random tanh network without biases makes of them.
 
     Its weights have variance 2/k_in, so that signals survive any depth. Each output is scaled to unit variance over
-    the examples, then gets the noise. With `classes`, the class is the largest of that many outputs.
+    the examples, then gets the noise. With `classes`, the class is the largest of that many outputs. The inputs
+    that are returned are those over 1 … `scale_ratio`, feature by feature: the same problem in other units.
     """
     generator = _generator("teacher", seed, examples * max(features, width if depth > 1 else 1))
     sizes = [features, *[width] * (depth - 1), classes or 1]
@@ -113,6 +129,7 @@ def teacher(
         outputs = np.tanh(outputs) if layer < depth - 1 else outputs
     outputs = (outputs - outputs.mean(axis=0)) / outputs.std(axis=0)
     targets = outputs + noise * generator.standard_normal(outputs.shape)
+    inputs = inputs / np.geomspace(1.0, scale_ratio, features)
     if classes is None:
         return _regression("teacher", inputs, targets, bayes_mse=noise**2)
     return _classification("teacher", inputs, targets.argmax(axis=1), classes, bayes=1.0 if noise == 0 else None)
@@ -163,7 +180,7 @@ def _classification(
     )
 
 
-def _regression(name: str, inputs: Floats, targets: Floats, bayes_mse: float) -> Dataset:
+def _regression(name: str, inputs: Floats, targets: Floats, bayes_mse: float | None) -> Dataset:
     return Dataset(
         name=name,
         task="regression",

@@ -1,0 +1,60 @@
+"""Accuracy over depth at an equal number of parameters."""
+
+import pandas as pd
+
+from mlpexp.claims import Claim, above, judged
+from mlpexp.paper import Figure, curve, means, panels, powers_of_two
+
+MARGIN = 0.005  # half a point of accuracy
+PILOTS = {"digits": 0.006, "mnist1d": 0.012}  # standard deviation of paired differences, three other seeds (seed=1000)
+SHALLOW = 2
+SCORE, CHANCE = "accuracy/test", 0.1
+WORDS = {"digits": "digits", "mnist1d": "MNIST-1D"}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    figure, axes = panels(len(WORDS))
+    for number, (part, word) in enumerate(WORDS.items()):
+        own = table[table["part"] == part]
+        line = means(own, "model.depth", SCORE)
+        curve(axes[number], line["model.depth"], line, word, number)
+        powers_of_two(axes[number], sorted(own["model.depth"].unique()))
+        axes[number].set_xlabel("depth (weight matrices), equal parameters")
+        axes[number].set_ylabel("accuracy, test")
+        axes[number].legend(loc="lower left")
+    return figure
+
+
+def claims(table: pd.DataFrame) -> list[Claim]:
+    found = []
+    for part, word in WORDS.items():
+        own = table[table["part"] == part]
+        depth = best(own)
+        gain = by_seed(own, depth) - by_seed(own, SHALLOW)
+        statement = f"{word}: the best depth above 2 ({depth}) is more than half a point better than 2"
+        source = "Eldan & Shamir 2016; Telgarsky 2016: what depth can do"
+        found.append(above(f"depth_{part}", statement, gain, MARGIN, PILOTS[part], source))
+    return judged(found)
+
+
+def tabular(table: pd.DataFrame) -> pd.DataFrame:
+    """Data, depth, width, the learning rate that was picked, accuracy on the test part."""
+    rows = []
+    for (part, depth), own in table.groupby(["part", "model.depth"], sort=False):
+        seen = means(own, "model.depth", SCORE).iloc[0]
+        cells = {"data": WORDS[str(part)], "L": depth, "width": own["model.width"].iloc[0]}
+        cells |= {"learning rate": f"{own['optimizer.learning_rate'].iloc[0]:g}"}
+        rows.append(cells | {"accuracy, test": f"{seen['value']:.4f} ± {seen['high'] - seen['value']:.4f}"})
+    return pd.DataFrame(rows)
+
+
+def best(runs: pd.DataFrame) -> int:
+    """The depth above two with the best mean accuracy on the validation part."""
+    own = runs[runs["model.depth"] > SHALLOW]
+    score = own["accuracy/validation"].fillna(CHANCE).groupby(own["model.depth"]).mean()
+    return int(score.index.to_numpy()[score.to_numpy().argmax()])
+
+
+def by_seed(runs: pd.DataFrame, depth: int) -> pd.Series:
+    """Accuracy on the test part by seed; a diverged run counts as chance."""
+    return runs[runs["model.depth"] == depth].set_index("seed")[SCORE].fillna(CHANCE)
