@@ -76,6 +76,8 @@ def _command(words: Sequence[str]) -> int:
     data = commands.add_parser("data", help="what data there are; or one set, looked at")
     data.add_argument("name", nargs="?", help="a name from the list")
     data.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its keys: data.path=FILE data.target=COLUMN …")
+    measurements = commands.add_parser("measurements", help="what can be measured; or one quantity, in full")
+    measurements.add_argument("name", nargs="?", help="a name from the list")
     commands.add_parser("lineage", help="what came before: Hodgkin-Huxley to logistic regression", add_help=False)
     sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
@@ -93,7 +95,9 @@ def _command(words: Sequence[str]) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    commands_by_name = {"reproduce": _reproduce, "data": _data, "sync": _sync, "ui": _ui}
+    commands_by_name = {
+        "reproduce": _reproduce, "data": _data, "measurements": _measurements, "sync": _sync, "ui": _ui,
+    }  # fmt: skip
     return _guarded(commands_by_name[options.command], options)
 
 
@@ -182,6 +186,17 @@ def _data(options: argparse.Namespace) -> int:
         from mlpexp.composition import compose
 
         show_data(compose([f"data={options.name}", *options.keys]).data)
+    return 0
+
+
+def _measurements(options: argparse.Namespace) -> int:
+    """The catalogue of quantities, or one of them."""
+    from mlpexp.quantity_table import show_quantities, show_quantity
+
+    if options.name is None:
+        show_quantities()
+    else:
+        show_quantity(options.name)
     return 0
 
 

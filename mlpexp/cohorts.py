@@ -12,6 +12,9 @@ import psutil
 
 from mlpexp.config import Config
 from mlpexp.kernel.budget import Pace, flops_per_example
+from mlpexp.kernel.layout import Layout
+from mlpexp.measurement_catalogue import ON_PROBE, numbers_a_step
+from mlpexp.measurement_schema import due_updates
 from mlpexp.refusals import ConfigError
 from mlpexp.shapes import layout_of
 
@@ -68,12 +71,24 @@ def lane_bytes(config: Config, size: Size) -> int:
     full = training.sampler == "full"
     rows = size.examples if full else training.batch_size
     steps = 1 if full else -(-size.examples // training.batch_size)
-    rows_of_theta = 12 * parameters  # Θ, gradient, update, two states, best, and scratch for each
+    rows_of_theta = 13 * parameters  # Θ, gradient, update, two states, best, initial, and scratch for most
     masks = 3 * units * rows if model.dropout else 0
     kinds = 5 + 3 * (layout.batch_norm is not None) + 2 * layout.skip  # z, outputs, deltas, scratch …
     activations = masks + kinds * units * (rows + 256) + 2 * rows * (0 if full else size.inputs)
-    records = steps * (1 + model.depth * len(config.measurements.quantities))
-    return number * (rows_of_theta + activations + records) + 24 * size.examples
+    return number * (rows_of_theta + activations) + _measured_bytes(config, layout, steps, size) + 24 * size.examples
+
+
+def _measured_bytes(config: Config, layout: Layout, steps: int, size: Size) -> int:
+    """What measurements take of a lane, in double precision: the records of an epoch, and what looks at the probe."""
+    measurements = config.measurements
+    records = sum(
+        numbers_a_step(name, layout.depth, layout.widths) * len(due_updates(measurements.schedule_of(name), 0, steps))
+        for name in measurements.names
+    )
+    looks = set(measurements.names) & ON_PROBE
+    probe = min(measurements.probe_examples, size.examples)
+    passes = 8 if "sharpness" in looks else 4 * bool(looks)  # z, X and δ, now and at the start; R{·} of each
+    return 8 * (steps + records + passes * probe * sum(layout.widths) + layout.size * 8 * ("sharpness" in looks))
 
 
 def data_bytes(config: Config, size: Size) -> int:

@@ -63,6 +63,7 @@ class Point:
 
 def compose_point(overrides: Sequence[str], files: ConfigLoader, config_name: str = CONFIG_NAME) -> Point:
     """One point, with its config or its mistakes."""
+    overrides = [opened(word) for word in overrides]
     several = [override.input_line for override in parse_all(overrides) if override.is_sweep_override()]
     hint = "names several values; train takes one point, `mlpexp sweep …` takes the grid"
     if several:
@@ -73,10 +74,15 @@ def compose_point(overrides: Sequence[str], files: ConfigLoader, config_name: st
 def compose_grid(overrides: Sequence[str], files: ConfigLoader, config_name: str = CONFIG_NAME) -> list[Point]:
     """Every point of a grid, in Hydra's order, each with its config or its mistakes."""
     try:
-        grid = BasicSweeper.split_arguments(parse_all(overrides), None)[0]
+        grid = BasicSweeper.split_arguments(parse_all([opened(word) for word in overrides]), None)[0]
     except HydraException as error:
         raise ConfigError([_first_lines(error)]) from None
     return Composer(files, config_name).points(grid)
+
+
+def opened(word: str) -> str:
+    """`measurements.schedule.sharpness=100` as Hydra takes a new key of a mapping, with ++; the schema judges it."""
+    return f"++{word}" if word.startswith("measurements.schedule.") else word
 
 
 _FROZEN: dict[tuple[str, ...], Config] = {}

@@ -14,12 +14,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mlpexp.data_schema import Data
+from mlpexp.measurement_schema import Measurements as Measurements
 from mlpexp.model_schema import Initialisation, Model
 from mlpexp.optimizer_schema import Optimizer
 from mlpexp.refusals import CREDENTIALS, ConfigError, describe, redact
 from mlpexp.search_schema import Search
 from mlpexp.section import Real, Section, Seed, Whole
-from mlpexp.training_schema import Measurements, Training
+from mlpexp.training_schema import Training
 
 SEMANTICS = 1
 """Raised whenever a repair changes the numbers of a run; tests/test_golden.py fails until it is."""

@@ -326,6 +326,8 @@ def show_places(results: Sequence[Result], config: Config, console: Console, swe
     """Where the record lies, and the line that opens the dashboard, at the comparison of a sweep."""
     outputs = absolute_outputs(config.outputs)
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
+    for name, why in {name: why for run in results for name, why in run.measurements.left_out.items()}.items():
+        console.print(f"not measured: {name}; {why}", style="dim", highlight=False, soft_wrap=True)
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
         where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""

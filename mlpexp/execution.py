@@ -244,6 +244,7 @@ def _train_cohort(task: Task, configs: list[Config]) -> list[str]:
 def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
     """What each run folder says beside what training finds."""
     from mlpexp.data import prepare
+    from mlpexp.measurement_catalogue import of_kind
     from mlpexp.records import metric
     from mlpexp.shapes import layout_of
 
@@ -260,6 +261,8 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         name for name, part in (("train", parts.training), ("validation", parts.validation)) if len(part)
     ]
     kinds = ["loss"] if parts.dataset.task == "regression" else ["loss", "accuracy"]
+    measurements = configs[0].measurements
+    kinds += [name for name in of_kind("scores") if name in measurements.names]
     evaluations = [metric(kind, part) for part in parts_evaluated for kind in kinds]
     result = {
         "data": {
@@ -274,7 +277,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "parameters": layout.size,
         "output": output,
         "loss": loss,
-        "measurements": configs[0].measurements.model_dump(),
+        "measurements": measurements.model_dump(),
         "numerics": of_this_process(configs[0].executor.device),
         "lanes": len(configs),
         "started": time.time(),

@@ -28,6 +28,7 @@ from mlpexp.composition import (
     frozen,
     frozen_config,
     loader,
+    opened,
     parse,
     parse_all,
     refusing,
@@ -118,7 +119,7 @@ def _split(words: Sequence[str]) -> tuple[list[str], set[str], dict[str, list[st
 
         words, grid = split_words(words)
     own = {flag for flag in words if flag in OWN_FLAGS}
-    return [hide_credentials(word) for word in words if word not in own], own, grid
+    return [opened(hide_credentials(word)) for word in words if word not in own], own, grid
 
 
 def _options_of(words: Sequence[str]) -> argparse.Namespace:

@@ -46,14 +46,12 @@ class Journal:
             return
         arrays: dict[str, Any] = {}
         for i, piece in enumerate(self.pending):
-            own = {
-                "lanes": np.array(piece.lanes),
-                "steps": piece.steps,
-                "losses": piece.losses,
-                "measured": piece.measured,
+            own = {"lanes": np.array(piece.lanes), "steps": piece.steps, "losses": piece.losses}
+            named = {
+                f"{field}.{name}": array
+                for field in ("measured", "measured_at", "evaluation")
+                for name, array in getattr(piece, field).items()
             }
-            named = {f"layers.{k}": v for k, v in piece.layers.items()}
-            named |= {f"evaluation.{k}": v for k, v in piece.evaluation.items()}
             arrays |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in (own | named).items()}
         content = save(arrays)
         name = f"segment-{self.segments:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
@@ -97,8 +95,8 @@ def _piece(arrays: Mapping[str, Any]) -> Piece:
         lanes=arrays["lanes"].tolist(),
         steps=arrays["steps"],
         losses=arrays["losses"],
-        measured=arrays["measured"],
-        layers=below("layers."),
+        measured=below("measured."),
+        measured_at=below("measured_at."),
         evaluation=below("evaluation."),
     )
 

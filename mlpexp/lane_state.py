@@ -11,9 +11,12 @@ from torch import Tensor
 
 from mlpexp.kernel.budget import is_evaluation
 from mlpexp.kernel.losses import Loss
+from mlpexp.kernel.measurements import Probe
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
 from mlpexp.kernel.schedules import Schedule
+from mlpexp.measurement_catalogue import Atom, of_kind
+from mlpexp.measurement_schema import due_updates
 
 
 @dataclass
@@ -54,12 +57,28 @@ class Plan:
     sampler: str
     loss: Loss
     evaluate_every: int
-    quantities: tuple[str, ...]
-    every: int
+    schedules: dict[str, tuple[Atom, ...]]  # of each quantity that is measured
+    probe_examples: int
 
     def is_evaluation(self, step: int) -> bool:
         """Whether lanes are evaluated after so many updates even if they go on."""
         return is_evaluation(step, self.updates_per_epoch, self.evaluate_every)
+
+    def due(self, first_step: int, updates: int) -> dict[str, list[int]]:
+        """Quantity → updates of a piece before which it is measured, counted from its `first_step`.
+
+        A piece may begin within an epoch: after a budget that was spent there, and raised since.
+        """
+        within = first_step % self.updates_per_epoch > 0
+        return {
+            name: due_updates(tuple(a for a in atoms if not (within and a == "epoch")), first_step, updates)
+            for name, atoms in self.schedules.items()
+        }
+
+    def scores_at(self, step: int, is_last: bool) -> list[str]:
+        """Names of the scores that an evaluation at this step tells beside loss and accuracy."""
+        due = self.due(step, 1)
+        return [name for name in of_kind("scores") if name in due and (is_last or due[name])]
 
 
 @dataclass
@@ -83,6 +102,7 @@ class Lanes:
     tolerance: list[float]
     until_loss: list[float]  # −infinity where training goes on whatever the loss
     restore: list[str]
+    initial: Tensor  # [R, P + S], the rows of the network before training
     best: Tensor  # [R, P + S], the rows of the network with the lowest validation loss so far
     best_loss: Tensor  # [R]
     best_step: Tensor  # [R]
@@ -107,6 +127,14 @@ class Lanes:
             start = end
         parts = {name: part.select(lanes) for name, part in self.parts.items()}
         return Lanes(network=self.network.select(lanes), rules=rules, parts=parts, **chosen)
+
+
+def probe_of(plan: Plan, lanes: Lanes) -> Probe:
+    """The first training examples, with each lane's targets."""
+    examples = lanes.parts["train"]
+    inputs = examples.features[: plan.probe_examples]
+    rows = torch.arange(len(inputs), device=inputs.device).expand(len(lanes.numbers), -1)
+    return Probe(inputs, examples.targets(rows), plan.loss)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
 from mlpexp.lane_state import Examples, Lanes, Plan
+from mlpexp.measurability import settled
 from mlpexp.shapes import layout_of
 from mlpexp.theory import Activation as InTheory
 
@@ -61,6 +62,7 @@ def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
 def plan_of(config: Config, parts: Parts) -> Plan:
     """What every lane of a cohort has in common."""
     training = config.training
+    measurements = settled(config, parts.dataset.task, len(parts.training))
     output, loss = output_and_loss(config, parts.dataset.task)
     pace = pace_of(config, Size(parts.dataset.inputs, parts.dataset.outputs, len(parts.training)))
     return Plan(
@@ -70,8 +72,8 @@ def plan_of(config: Config, parts: Parts) -> Plan:
         sampler=training.sampler,
         loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
-        quantities=tuple(config.measurements.quantities),
-        every=config.measurements.every,
+        schedules={name: measurements.schedule_of(name) for name in measurements.names},
+        probe_examples=measurements.probe_examples,
     )
 
 
@@ -118,6 +120,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
         tolerance=[config.training.tolerance for config in configs],
         until_loss=[-math.inf if c.training.until_loss is None else c.training.until_loss for c in configs],
         restore=[config.training.restore for config in configs],
+        initial=network.rows.clone(),
         best=network.rows.clone(),
         best_loss=infinite,
         best_step=zero,

@@ -21,6 +21,8 @@ from mlpexp.activation_schema import (
 )
 from mlpexp.section import Filled, Neutral, OneOrEach, OnlyWith, Real, Section, Whole
 
+PROBABILITIES = ("sigmoid", "softmax")
+"""Outputs that are probabilities of classes."""
 Width = Annotated[Whole, Field(ge=1, le=65536)]
 
 

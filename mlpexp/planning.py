@@ -16,6 +16,7 @@ from mlpexp.cohorts import Size, pace_of, too_large, usable_memory, worker_count
 from mlpexp.composition import Point
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
+from mlpexp.measurability import refused, settled
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
 from mlpexp.own_activations import mistakes_of
 from mlpexp.refusals import ConfigError, RefusedPoints
@@ -135,6 +136,7 @@ def plan(
     Raises ConfigError with a line for each mistake of any run.
     """
     facts = check_all(configs, known)
+    configs = [with_settled(config, facts[data_key(config)]) for config in configs]
     names = [fingerprint(config, facts[data_key(config)].digest) for config in configs]
     order = Order(list(configs), names, facts)
     salvage(order.outputs)
@@ -247,9 +249,15 @@ def check(config: Config, data: DataFacts) -> list[str]:
             f"training.batch_size={training.batch_size} leaves a batch of one of the {data.size.examples} training "
             f"examples of {name}; choose another training.batch_size"
         )
+    lines += refused(config, data.task, data.size.examples)
     if config.data.label_noise and data.task == "regression":
         lines.append(f"data.label_noise flips classes, but {name} is a regression; leave it at 0")
     return lines
+
+
+def with_settled(config: Config, data: DataFacts) -> Config:
+    """The config with its measurements spelt out, without what the run does not define."""
+    return config.model_copy(update={"measurements": settled(config, data.task, data.size.examples)})
 
 
 def _check_loss(loss: str, output: str, data: DataFacts) -> list[str]:

@@ -172,7 +172,8 @@ def points_of(result: Result) -> list[Point]:
     )
     for quantity in shown:
         steps, values = measured[quantity]
-        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        defined = np.isfinite(values).any(axis=0)  # the last layer has no saturation
+        finite = np.flatnonzero(np.isfinite(values[:, defined]).all(axis=1))
         for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
             for layer in evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else ():
                 name = profile_metric(quantity, moment)

@@ -21,20 +21,21 @@ class Piece:
     """Consecutive steps of some lanes of a cohort. Row t of the arrays is the state after `steps[t]` updates.
 
     `lanes` [R] numbers of the lanes in their cohort; `steps` [T]; `losses` [T, R] mean batch loss without penalty;
-    `layers` quantity → [T, R, L], valid where `measured` [T]; `evaluation` metric → [R], made at `steps[0]`.
+    `measured` quantity → [t, R, …], with a row for each of its steps `measured_at` [t]; `evaluation` metric → [R], made
+    at `steps[0]`.
     """
 
     lanes: list[int]
     steps: NDArray[np.int64]
     losses: Array
-    measured: NDArray[np.bool_]
-    layers: dict[str, Array]
+    measured: dict[str, Array]
+    measured_at: dict[str, NDArray[np.int64]]
     evaluation: dict[str, Array]
 
     @property
     def size(self) -> int:
         """Bytes of the arrays."""
-        return self.losses.nbytes + sum(a.nbytes for a in self.layers.values())
+        return self.losses.nbytes + sum(a.nbytes for a in self.measured.values())
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+SECTIONS = ("data", "model", "initialisation", "training", "seeds", "optimizer")
+"""What a message of a check across keys begins with; others get the key's name in front."""
+
+
 def describe(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
     """One line for each mistake that the schema found."""
     return list(dict.fromkeys(_line(dict(mistake), content) for mistake in error.errors()))
@@ -126,8 +130,9 @@ def _line(mistake: dict[str, Any], content: Mapping[str, Any]) -> str:
             return f"{key} must be one of {allowed}; got {value!r}{nearest(str(value), allowed.split(', '))}"
         case "value_error":
             text = str(context["error"])
-            groups = ("data", "model", "initialisation", "training", "seeds", "optimizer")
-            return text if text.startswith(groups) else f"{key} {text}"
+            if text.startswith("may "):  # of a list as a whole, not of one place in it
+                key = key.rstrip(".0123456789")
+            return text if text.startswith(SECTIONS) else f"{key} {text}"
         case "greater_than":
             return f"{key} must be above {context['gt']:g}, got {value}"
         case "greater_than_equal":

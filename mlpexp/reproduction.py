@@ -101,21 +101,36 @@ def compare(old: Result, new: Result) -> list[str]:
 def first_difference(old: Result, new: Result) -> str | None:
     """The earliest step at which a recorded number has other bits, and which number that is."""
     first: tuple[int, str] | None = None
-    for name in old.record.columns:
-        before, after = old.record[name], new.record[name] if name in new.record.columns else np.array([])
+    for name in (*old.record.columns, *old.record.distributions):
+        before, after = (_numbers(r, name) for r in (old, new))
         count = min(len(before), len(after))
-        unequal = np.flatnonzero(_bits(before[:count]) != _bits(after[:count]))
+        unequal = np.flatnonzero((_bits(before[:count]) != _bits(after[:count])).any(axis=1))
         row = int(unequal[0]) if len(unequal) else count if len(before) != len(after) else None
-        if row is not None and (first is None or row < first[0]):
-            first = (row, name)
-    if first is None:
-        return None
-    row, name = first
-    values = [f"{r.record[name][row]!r}" if row < len(r.record[name]) else "nothing" for r in (old, new)]
-    found = layer_of(name)
-    what = f"{found[0]} of layer {found[1]}" if found else name
-    step = int(old.record.steps[min(row, len(old.record.steps) - 1)])
-    return f"  first at step {step}: {what}, {values[0]} then, {values[1]} now"
+        if row is None:
+            continue
+        steps = _steps(old, name)
+        step = int(steps[min(row, len(steps) - 1)])
+        if first is None or step < first[0]:
+            place = np.flatnonzero(_bits(before[row]) != _bits(after[row]))[0] if len(unequal) else 0
+            values = [f"{r[row][place]!r}" if row < len(r) else "nothing" for r in (before, after)]
+            found = layer_of(name)
+            what = f"{found[0]} of layer {found[1]}" if found else name
+            first = step, f"  first at step {step}: {what}, {values[0]} then, {values[1]} now"
+    return first[1] if first else None
+
+
+def _steps(result: Result, name: str) -> np.ndarray:
+    distributions = result.record.distributions
+    return distributions[name].steps if name in distributions else result.record.steps
+
+
+def _numbers(result: Result, name: str) -> np.ndarray:
+    """All numbers of a column or distribution, [rows, numbers]; none where it is not recorded."""
+    record = result.record
+    if name in record.distributions:
+        found = record.distributions[name]
+        return np.concatenate([a.reshape(len(found.steps), -1) for a in (found.values, found.edges)], axis=1)
+    return record[name][:, None] if name in record.columns else np.empty((0, 1))
 
 
 def compare_circumstances(old: Result, new: Result) -> Iterator[str]:

@@ -4,6 +4,7 @@ Flow: run folder → **results** → tracking, display, figures, notebooks.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mlpexp import yaml_text
 from mlpexp.activation_schema import label, names_in
 from mlpexp.config import Config, Measurements, validate
+from mlpexp.record_files import DISTRIBUTIONS, Distribution, read_distributions
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 class Record:
     """Every step and layer of one run. `record["delta_norm"]` is [T, L]; `record["loss/train"]` is [T], NaN between.
+
+    What has many numbers a layer has rows for the steps alone at which it was measured, `measured(name)` tells which:
+    `record["activation_histogram"]` is [t, L, bins], with `edges`; `record["jacobian_singular_values"]` is [t, K].
 
     >>> from mlpexp import compose, run
     >>> result, = run(compose(["training.epochs=1", "tracking=none"]), quiet=True)
@@ -65,7 +70,7 @@ class Record:
 
     @property
     def quantities(self) -> list[str]:
-        """Names of what was measured per layer."""
+        """Names of what was measured per layer, one number each."""
         return list(dict.fromkeys(found[0] for name in self.columns if (found := layer_of(name))))
 
     @property
@@ -73,27 +78,56 @@ class Record:
         """Names of what was recorded per run."""
         return [name for name in self.columns if name != "step" and not layer_of(name)]
 
+    @cached_property
+    def distributions(self) -> dict[str, Distribution]:
+        """Histograms and spectra by name."""
+        return read_distributions(self.file.with_name(DISTRIBUTIONS))
+
     def __getitem__(self, name: str) -> Array:
         if name in self.columns:
             return self._columns([name])[0]
         layers = [column for column in self.columns if (found := layer_of(column)) and found[0] == name]
-        if not layers:
-            raise KeyError(f"{name} is not in this record; it has {', '.join([*self.metrics, *self.quantities])}")
-        return np.stack(self._columns(layers), axis=1)
+        if layers:
+            return np.stack(self._columns(layers), axis=1)
+        if name in self.distributions:
+            return self.distributions[name].values
+        known = [*self.metrics, *self.quantities, *self.distributions]
+        raise KeyError(f"{name} is not in this record; it has {', '.join(known)}")
+
+    def edges(self, histogram: str) -> Array:
+        """Edges of the bins of a histogram's layers at the steps at which it was measured, [t, L, bins + 1]."""
+        return self.distributions[histogram].edges
 
     def whole(self) -> Self:
         """This record with all columns read at once: for whoever needs most of them."""
         self._columns(self.columns)
         return self
 
-    def measured(self, quantity: str) -> tuple[Array, Array]:
-        """Steps [t] at which a quantity was measured, and its values there, [t, L]."""
+    def measured(self, quantity: str) -> tuple[NDArray[Any], Array]:
+        """Steps [t] at which a quantity was measured, and its values there, [t, L], [t], [t, L, bins] or [t, K]."""
+        if quantity in self.distributions:
+            found = self.distributions[quantity]
+            return found.steps, found.values
         values = self[quantity]
-        rows = ~np.isnan(values).all(axis=1)
+        rows = ~np.isnan(values.reshape(len(values), -1)).all(axis=1)
         return self.steps[rows], values[rows]
 
+    def noise_scale(self, first: int = 0, past: int | None = None) -> float:
+        """Simple noise scale trΣ/‖G‖² of the whole network over the steps from `first` to before `past`, in examples.
+
+        Both are summed over layers and averaged over steps before one is divided by the other (McCandlish et al. 2018).
+        NaN where the mean of ‖G‖² is not positive. It is the population's: for the training set's own gradient, drawn
+        without replacement, ‖G‖² is larger by trΣ/n.
+        """
+        chosen = (self.steps >= first) & (self.steps < (math.inf if past is None else past))
+        means = [np.nanmean(self[name][chosen].sum(axis=1)) for name in ("gradient_variance", "gradient_square")]
+        return float(means[0] / means[1]) if means[1] > 0 else math.nan
+
     def table(self) -> "pd.DataFrame":
-        """Tidy: a row for each step, name and layer (0 for what belongs to the run), without what was not recorded."""
+        """Tidy: a row for each step, name and layer (0 for what belongs to the run), without what was not recorded.
+
+        Histograms and spectra are tidy in a file of their own: `pandas.read_parquet(folder / "distributions.parquet")`.
+        """
         import pandas as pd
 
         pieces = []

@@ -4,7 +4,7 @@ Flow: journal → **run folder** → (tracking, results). `outputs/runs/<fingerp
 
     config.yaml         the run's config
     result.json         status, scores, steps, what was measured, numerics
-    record.parquet      a row a step: batch loss, evaluations, `quantity/layer_01` …
+    record.parquet, distributions.parquet   what was measured; see record_files
     best.safetensors    weights with the lowest validation loss; final.safetensors those at the end
     checkpoint.safetensors, normalisation.safetensors   what it takes to go on, and to predict from raw inputs
     environment.json    versions, platform, commit
@@ -18,24 +18,24 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from mlpexp import yaml_text
+from mlpexp import record_files, yaml_text
 from mlpexp.journal import CHECKPOINT, bring_to_disk, json_bytes
 from mlpexp.kernel.budget import Pace
 from mlpexp.kernel.layout import Layout
+from mlpexp.measurement_catalogue import numbers_a_step
+from mlpexp.measurement_schema import Measurements, due_updates
 from mlpexp.model_schema import Model
-from mlpexp.records import Array, Ending, Piece, layer_metric, metric
+from mlpexp.record_files import LaneRecord, is_distribution
+from mlpexp.records import Array, Ending, Piece
 from mlpexp.shapes import layout_of
 
-GROUP_ROWS, FOOTER_BYTES, RECORD_BYTES = 4096, 1024, 256 << 20
-"""Rows in a group of a parquet file; bytes of its footer for a column and group; bytes of all records being written."""
+FOOTER_BYTES, RECORD_BYTES = 1024, 256 << 20
+"""Bytes of a parquet file's footer for a column and group; bytes of all records being written."""
 
 WEIGHTS = {"parameters": "final", "best": "best"}
 """What the two rows of a lane's state are called in its folder."""
@@ -83,10 +83,19 @@ def _beside_weights(state: Mapping[str, Array], ending: Ending) -> dict[str, Arr
 
 def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
     """How many records are written in one reading of the journal: their buffers and footers stay in memory."""
-    columns = 1 + max(len(h["result"]["widths"]) * len(h["result"]["measurements"]["quantities"]) for h in headers)
-    groups = 1 + last_step // GROUP_ROWS
-    lane_bytes = columns * (8 * min(last_step + 1, GROUP_ROWS) + FOOTER_BYTES * groups)
-    return max(1, RECORD_BYTES // lane_bytes)
+    rows, groups = min(last_step + 1, record_files.GROUP_ROWS), 1 + last_step // record_files.GROUP_ROWS
+
+    def lane_bytes(result: Mapping[str, Any]) -> int:
+        measured = Measurements.model_validate(result["measurements"])
+        depth = len(result["widths"]) - 1
+        columns = 1 + sum(not is_distribution(name) for name in measured.names) * depth
+        numbers = sum(
+            numbers_a_step(name, depth, result["widths"]) * len(due_updates(measured.schedule_of(name), 0, rows))
+            for name in measured.names
+        )
+        return 16 * numbers + 8 * columns * rows + FOOTER_BYTES * groups * columns
+
+    return max(1, RECORD_BYTES // max(lane_bytes(header["result"]) for header in headers))
 
 
 def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
@@ -148,9 +157,7 @@ def _write_records(
     """One parquet file a lane: rows of the run it went on from, then its own; none behind a diverging step."""
     with ExitStack() as open_files:
         lanes = {
-            lane: open_files.enter_context(
-                _LaneRecord(places[lane] / "record.parquet", ending.last_step, headers[lane]["evaluations"])
-            )
+            lane: open_files.enter_context(LaneRecord(places[lane], ending.last_step, headers[lane]["evaluations"]))
             for lane, ending in endings.items()
         }
         begun: set[int] = set()
@@ -160,80 +167,9 @@ def _write_records(
                     continue  # it ended before a checkpoint that the others go on from
                 base = headers[lane]["base"]
                 if base and lane not in begun:
-                    lanes[lane].go_on(Path(base) / "record.parquet", int(piece.steps[0]))
+                    lanes[lane].go_on(Path(base), int(piece.steps[0]))
                 begun.add(lane)
                 lanes[lane].append(piece, column)
-
-
-class _LaneRecord:
-    """The parquet file of one lane, written a group of rows at a time."""
-
-    def __init__(self, file: Path, last_step: int, evaluations: Sequence[str]) -> None:
-        self.file, self.last_step, self.evaluations = file, last_step, evaluations
-        self.columns: dict[str, list[NDArray[Any]]] = {}
-        self.measured: list[NDArray[np.bool_]] = []
-        self.rows = 0
-        self.writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._write()
-        if self.writer is not None:
-            self.writer.close()
-
-    def go_on(self, earlier: Path, step: int) -> None:
-        """Take over the rows before `step` of an earlier record, a group of rows at a time."""
-        with pq.ParquetFile(earlier) as file:
-            for group in range(file.num_row_groups):
-                rows = file.read_row_group(group)
-                self._write_table(rows.slice(0, int(np.searchsorted(rows.column("step").to_numpy(), step))))
-
-    def append(self, piece: Piece, column: int) -> None:
-        """One lane's rows of a piece. An evaluation stands in the row of its step."""
-        count = int(np.searchsorted(piece.steps, self.last_step, side="right"))
-        if not count:
-            return
-        own: dict[str, NDArray[Any]] = {
-            "step": piece.steps[:count],
-            metric("loss", "batch"): piece.losses[:count, column],
-        }
-        for name in self.evaluations:
-            own[name] = np.full(count, np.nan)
-            own[name][0] = piece.evaluation[name][column] if name in piece.evaluation else np.nan
-        own |= {name: values[:count, column] for name, values in piece.layers.items()}
-        for name, values in own.items():
-            self.columns.setdefault(name, []).append(values)
-        self.measured.append(piece.measured[:count])
-        self.rows += count
-        if self.rows >= GROUP_ROWS:
-            self._write()
-
-    def _write(self) -> None:
-        """Write the gathered rows; what was not evaluated or measured at a step is null."""
-        if not self.rows:
-            return
-        blank = ~np.concatenate(self.measured)
-        cells: dict[str, pa.Array] = {}
-        for name, parts in self.columns.items():
-            values = np.concatenate(parts)
-            if values.ndim == 1:
-                cells[name] = pa.array(values, mask=np.isnan(values) if name in self.evaluations else None)
-                continue
-            for layer, column in enumerate(values.T, start=1):
-                cells[layer_metric(name, layer, values.shape[1])] = pa.array(
-                    column, mask=blank if blank.any() else None
-                )
-        self._write_table(pa.table(cells))
-        self.columns, self.measured, self.rows = {}, [], 0
-
-    def _write_table(self, table: pa.Table) -> None:
-        if not len(table):
-            return
-        if self.writer is None:
-            self.writer = pq.ParquetWriter(self.file, table.schema, compression="zstd", write_statistics=False)
-        self.writer.write_table(table.select(self.writer.schema.names))
 
 
 def move_into_place(folder: Path, target: Path) -> None:

@@ -3,26 +3,32 @@
 Flow: training → **scoring** → records.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.calibration import calibration_error, confidences, squared_errors
 from mlpexp.kernel.losses import correct
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Lanes, Plan
+from mlpexp.model_schema import PROBABILITIES
 from mlpexp.records import Ending, gaps, metric
 
+CALIBRATION = ("brier", "calibration_error")
 EVALUATION_ROWS = 256
 """Examples in one chunk of an evaluation: a constant, so that bits do not depend on the number of examples."""
 
 
-def evaluate(plan: Plan, lanes: Lanes, parts: tuple[str, ...]) -> dict[str, Tensor]:
+def evaluate(
+    plan: Plan, lanes: Lanes, parts: tuple[str, ...], scores: Collection[str] = CALIBRATION
+) -> dict[str, Tensor]:
     """`loss/…` and, for classes, `accuracy/…` of each lane on the named parts, [R] in double precision.
 
     The loss is that of the labels as they are, without penalties, dropout and label smoothing: these belong to training
     alone, and so it can be compared between runs that differ in them.
+    `scores` may name brier and calibration_error too; they come where the outputs are probabilities of classes.
     """
     found: dict[str, Tensor] = {}
     for name in parts:
@@ -31,16 +37,27 @@ def evaluate(plan: Plan, lanes: Lanes, parts: tuple[str, ...]) -> dict[str, Tens
             continue
         losses = examples.features.new_empty(len(lanes.numbers), len(examples), dtype=torch.float64)
         right = torch.empty_like(losses, dtype=torch.bool)
+        honest = examples.labels is not None and plan.loss.output in PROBABILITIES
+        wanted = list(scores) if honest else []
+        errors, confidence = (torch.empty_like(losses) if wanted else losses for _ in range(2))
         for start, z in predict(lanes.network, examples.features, EVALUATION_ROWS):
             end = min(start + EVALUATION_ROWS, len(examples))
             rows = torch.arange(start, end, device=z.device).expand(len(lanes.numbers), -1)
             chunk = z[:, : end - start].contiguous()
-            losses[:, start:end] = plan.loss(chunk, examples.targets(rows))[0]
+            targets = examples.targets(rows)
+            losses[:, start:end] = plan.loss(chunk, targets)[0]
+            if wanted:
+                errors[:, start:end] = squared_errors(chunk, targets, plan.loss.output)
+                confidence[:, start:end] = confidences(chunk, plan.loss.output)
             if examples.labels is not None:
                 right[:, start:end] = correct(chunk, examples.labels[:, start:end], plan.loss.output)
         found[metric("loss", name)] = losses.sum(dim=1) / len(examples)
         if examples.labels is not None:
             found[metric("accuracy", name)] = right.sum(dim=1, dtype=torch.float64) / len(examples)
+        if "brier" in wanted:
+            found[metric("brier", name)] = errors.sum(dim=1) / len(examples)
+        if "calibration_error" in wanted:
+            found[metric("calibration_error", name)] = calibration_error(confidence, right)
     return found
 
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from mlpexp.kernel.arithmetic import is_finite, silence
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.losses import smoothed
-from mlpexp.kernel.measurements import Step, measure
+from mlpexp.kernel.measurements import Step
 from mlpexp.kernel.network import Trace, forward, remember_statistics
 from mlpexp.kernel.optimizers import column
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, stream
 from mlpexp.lane_state import Lanes, Pause, Plan
+from mlpexp.recording import Recorder
 from mlpexp.records import Ending, Piece
 from mlpexp.scoring import endings, evaluate, pruned, reached_loss, remember_best
 
@@ -45,9 +46,10 @@ def train(plan: Plan, lanes: Lanes, step: int = 0, leaving: Collection[int] = ()
                 return
             lanes = lanes.select((~mask).nonzero()[:, 0])
         evaluation: dict[str, Tensor] = {}
-        over = torch.full_like(lanes.best_step, step >= plan.updates, dtype=torch.bool)
-        if plan.is_evaluation(step) or step >= plan.updates:
-            evaluation = evaluate(plan, lanes, ("train", "validation"))
+        is_last = step >= plan.updates
+        over = torch.full_like(lanes.best_step, is_last, dtype=torch.bool)
+        if plan.is_evaluation(step) or is_last:
+            evaluation = evaluate(plan, lanes, ("train", "validation"), plan.scores_at(step, is_last))
             over |= remember_best(lanes, evaluation, step) | reached_loss(lanes, evaluation)
         if over.any():
             chosen = over.nonzero()[:, 0]
@@ -76,7 +78,7 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
     network = lanes.network
     batches, masks = rest_of_epoch(plan, lanes, first_step)
     steps = min(len(batches[0]), plan.updates - first_step)
-    record = Recorder(plan, lanes, steps)
+    record = Recorder(plan, lanes, first_step, steps)
     gradient, update = (torch.empty_like(network.parameters) for _ in range(2))
     traces: dict[int, Trace] = {}
     rates = constant_rates(lanes)
@@ -92,15 +94,13 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
         losses = losses.sum(dim=1) / rows.shape[1]
         mark_diverged(lanes, losses, gradient, step)
         descend(lanes, gradient, rates if rates is not None else scheduled_rates(plan, lanes, step), update)
-        if step % plan.every == 0:
-            record.layers(
-                i, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, update))
-            )
+        if record.due[i]:
+            record.measure(i, Step(network, trace, gradient, update, lanes.initial, record.probe))
         record.losses[i] = losses
         alive = lanes.diverged_at < 0
         network.parameters += silence(update, alive)
         remember_statistics(network, trace, alive)
-    return record.piece(first_step, evaluation)
+    return record.piece(evaluation)
 
 
 def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> Piece:
@@ -108,7 +108,7 @@ def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> 
     network = lanes.network
     batches, masks = rest_of_epoch(plan, lanes, step)
     rows = np.stack([own[0] for own in batches])
-    record = Recorder(plan, lanes, steps=1)
+    record = Recorder(plan, lanes, step, steps=1, all_due=True)
     trace, gradient = Trace(network, rows.shape[1]), torch.empty_like(network.parameters)
     inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))
     z = forward(network, inputs, trace, masks.draw(rows.shape[1]))
@@ -116,8 +116,8 @@ def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> 
     backward(network, trace, delta, gradient)
     record.losses[0] = losses.sum(dim=1) / rows.shape[1]
     mark_diverged(lanes, record.losses[0], gradient, step)
-    record.layers(0, measure(plan.quantities, Step(network.layout, trace, network.parameters, gradient, None)))
-    return record.piece(step, evaluation)
+    record.measure(0, Step(network, trace, gradient, None, lanes.initial, record.probe))
+    return record.piece(evaluation)
 
 
 def rest_of_epoch(plan: Plan, lanes: Lanes, step: int) -> tuple[list[list[NDArray[np.int64]]], "Dropout"]:
@@ -223,31 +223,3 @@ class Dropout:
         drawn = zip(self.generators, self.shares, strict=True)
         of_lanes = [[dropout_mask(g, share, (rows, k), self.like.dtype) for k in self.units] for g, share in drawn]
         return [torch.stack(masks).to(self.like.device) for masks in zip(*of_lanes, strict=True)]
-
-
-class Recorder:
-    """Buffers for the steps of one piece, filled on the device and read once."""
-
-    def __init__(self, plan: Plan, lanes: Lanes, steps: int) -> None:
-        like, depth = lanes.network.parameters, lanes.network.layout.depth
-        self.numbers, self.every = lanes.numbers, plan.every
-        self.losses = like.new_empty(steps, len(self.numbers))
-        self.buffers = {name: like.new_full((steps, len(self.numbers), depth), torch.nan) for name in plan.quantities}
-        self.measured = np.zeros(steps, dtype=bool)
-
-    def layers(self, i: int, values: dict[str, Tensor]) -> None:
-        """Write [R, L] of each quantity into row i."""
-        self.measured[i] = True
-        for name, value in values.items():
-            self.buffers[name][i] = value
-
-    def piece(self, first_step: int, evaluation: dict[str, Tensor]) -> Piece:
-        """The filled buffers as arrays."""
-        return Piece(
-            lanes=self.numbers,
-            steps=np.arange(first_step, first_step + len(self.losses)),
-            losses=self.losses.numpy(force=True),
-            measured=self.measured,
-            layers={name: buffer.numpy(force=True) for name, buffer in self.buffers.items()},
-            evaluation={name: value.numpy(force=True) for name, value in evaluation.items()},
-        )

@@ -1,10 +1,9 @@
-"""The schema of `training` and `measurements`: how long, on what, for which loss, and what is looked at meanwhile.
+"""The schema of `training`: how long, on what, for which loss.
 
 Flow: section → **training_schema** → config.
 """
 
-import math
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -93,26 +92,3 @@ class Training(Section):
             )
         if len(named) > 1:
             raise ValueError(f"{' and '.join(named)} are {len(named)} budgets; leave one, and set the others to null")
-
-
-Quantity = Literal[
-    "gradient_norm", "delta_norm", "activation_mean", "activation_std", "activation_zeros", "update_ratio"
-]
-QUANTITIES: tuple[str, ...] = get_args(Quantity)
-
-
-class Measurements(Section):
-    """What is measured per layer; no part of a run's identity."""
-
-    quantities: list[Quantity] = Field(default_factory=list)
-    every: Whole = Field(1, ge=1, description="steps between two measurements")
-
-    def covers(self, other: "Measurements") -> bool:
-        """Whether a record of this schedule already holds all that `other` asks for."""
-        return set(other.quantities) <= set(self.quantities) and (not other.quantities or other.every % self.every == 0)
-
-    def union(self, other: "Measurements") -> "Measurements":
-        """The least schedule that covers both."""
-        wanted = set(self.quantities) | set(other.quantities)
-        everies = [part.every for part in (self, other) if part.quantities] or [1]
-        return Measurements(quantities=[q for q in get_args(Quantity) if q in wanted], every=math.gcd(*everies))

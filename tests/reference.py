@@ -281,24 +281,24 @@ class History:
     ending: Ending
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    measured: list[bool] = field(default_factory=list)
-    layers: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    measured_at: dict[str, list[int]] = field(default_factory=dict)
+    measured: dict[str, list[np.ndarray]] = field(default_factory=dict)
     evaluations: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def column(self, quantity: str) -> np.ndarray:
-        """[T, L], only the measured steps."""
-        return np.array(self.layers[quantity])
+        """[t, L], only the measured steps."""
+        return np.array(self.measured[quantity])
 
     def flat(self) -> dict[str, bytes]:
         """Every number as bytes, any NaN equal to any other."""
         found = {
             "status": self.ending.status.encode(),
-            "steps": repr((self.steps, self.measured, self.ending.last_step, self.ending.best_step)).encode(),
+            "steps": repr((self.steps, self.measured_at, self.ending.last_step, self.ending.best_step)).encode(),
             "losses": canonical(np.array(self.losses)),
             "final": canonical(self.ending.final),
             "best": canonical(self.ending.best),
         }
-        found |= {f"layers/{name}": canonical(np.array(rows)) for name, rows in self.layers.items()}
+        found |= {f"measured/{name}": canonical(np.array(rows)) for name, rows in self.measured.items()}
         found |= {f"scores/{name}": canonical(np.array(value)) for name, value in self.ending.scores.items()}
         for step, values in self.evaluations.items():
             found |= {f"{step}/{name}": canonical(np.array(value)) for name, value in values.items()}
@@ -355,10 +355,11 @@ def _append(history: History, piece: Piece, column: int) -> None:
             break
         history.steps.append(int(step))
         history.losses.append(piece.losses[row, column])
-        history.measured.append(bool(piece.measured[row]))
-        if piece.measured[row]:
-            for name, values in piece.layers.items():
-                history.layers.setdefault(name, []).append(values[row, column])
+    for name, values in piece.measured.items():
+        for step, value in zip(piece.measured_at[name], values[:, column], strict=True):
+            if step <= history.ending.last_step:
+                history.measured_at.setdefault(name, []).append(int(step))
+                history.measured.setdefault(name, []).append(value)
 
 
 def trained(configs: Sequence[Config]) -> list[History]:

@@ -47,7 +47,9 @@ def trained(*overrides: str) -> list[Result]:
 
 def everything(result: Result) -> dict[str, bytes]:
     """Every recorded number of a run and both its weights, as bytes."""
-    found = {name: result.record[name].tobytes() for name in result.record.columns}
+    record = result.record
+    found = {name: record[name].tobytes() for name in (*record.columns, *record.distributions)}
+    found |= {f"edges of {name}": one.edges.tobytes() for name, one in record.distributions.items()}
     found |= {name: (result.folder / f"{name}.safetensors").read_bytes() for name in ("best", "final")}
     return found | {"end": repr([result.facts[key] for key in ("status", "last_step", "best_step", "scores")]).encode()}
 

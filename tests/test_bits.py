@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mlpexp.kernel
 from mlpexp import config as schema
 from mlpexp import lanes as lanes_module
-from mlpexp import training
+from mlpexp import recording, training
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cohorts import cohort_key
 from mlpexp.config import Config, Model, Section, Training, validate
@@ -40,8 +40,8 @@ from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
 from mlpexp.kernel.arithmetic import product, require_stable_products
+from mlpexp.kernel.measurements import units
 from mlpexp.model_schema import PARAMETERS
-from mlpexp.training_schema import QUANTITIES
 
 # --- what there is to configure ---
 
@@ -248,7 +248,12 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
     if choice is not None and choice[3] == "critical":
         common["model"]["activation"] = "tanh"  # has a critical point at every sigma_b
-    common["measurements"] = {"quantities": list(QUANTITIES), "every": draw(st.sampled_from([1, 2]))}
+    common["measurements"] = {
+        "quantities": "full",
+        "every": draw(st.sampled_from([1, 2])),
+        "schedule": draw(st.sampled_from([{}, {}, {"histograms": 1, "probes": 2, "spectra": "epoch"}])),
+        "probe_examples": draw(st.sampled_from([1, 7, 64])),
+    }
     kinds = []
     for i in range(draw(st.integers(1, 5))):
         own = {group: draw(sections(group, choice if i == 0 else None)) for group in SECTIONS}
@@ -338,8 +343,10 @@ def test_the_fuzz_meets_every_ending() -> None:
         return {history.ending.status for history in found.values()} >= wanted
 
     stopping: Choice = ("training", Training, "patience", 1)
+    enough: dict[str, list[Any]] = {"epochs": [3], "updates": [None], "examples": [None], "flops": [None]}
     for wanted, choice in ((endings, stopping), ({"reached_loss", "diverged", "finished"}, None)):
-        find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
+        with mock.patch.dict(CHOSEN, enough):  # most budgets are so small that nothing stops before them
+            find(cohorts(choice), lambda cohort, wanted=wanted: has_all(cohort, wanted), settings=SEARCH)  # type: ignore[misc]
 
 
 def test_a_key_that_nobody_can_choose_is_no_silent_gap() -> None:
@@ -355,7 +362,7 @@ def torch_sigmoid(z: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def torch_spread(step: measurements.Step) -> Tensor:
-    return measurements._by_units(step, "outputs", lambda x: x.std(dim=(2, 3), correction=0))
+    return units._by_units(step, "outputs", lambda x: x.std(dim=(2, 3), correction=0))
 
 
 def one_column_differs() -> bool:
@@ -378,8 +385,8 @@ def tail_differs(function: Callable[[Tensor], Tensor]) -> bool:
 def spread_differs() -> bool:
     """Whether a variance has other bits at R = 1."""
     generator = torch.Generator().manual_seed(0)
-    for layers, rows, units in itertools.product((1, 2, 4), (2, 5, 33, 64), (1, 2, 7, 16, 33)):
-        x = torch.randn(layers, 17, rows, units, generator=generator, dtype=torch.float64)
+    for layers, rows, width in itertools.product((1, 2, 4), (2, 5, 33, 64), (1, 2, 7, 16, 33)):
+        x = torch.randn(layers, 17, rows, width, generator=generator, dtype=torch.float64)
         together = x.std(dim=(2, 3), correction=0)
         if any(
             not torch.equal(x[:, i : i + 1].clone().std(dim=(2, 3), correction=0)[:, 0], together[:, i]) for i in (0, 9)
@@ -518,13 +525,17 @@ PLACES = {
     ),
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
+    *("sort", "scatter_add", "expand_as", "eq", "gt"),
 }
 CONSTANTS = {"float32", "float64", "int32", "int64", "finfo", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS
-ONLY_IN = {"bmm": "product", "qr": "orthonormal", "diagonal": "orthonormal"}
+ONLY_IN = {
+    **{"bmm": "product", "svdvals": "singular_values", "eigvalsh": "largest_eigenvalue"},
+    **{"qr": "orthonormal", "diagonal": "orthonormal"},
+}
 
 KERNEL = sorted(Path(str(mlpexp.kernel.__file__)).parent.rglob("*.py"))
-SOURCES = [*KERNEL, Path(str(training.__file__))]
+SOURCES = [*KERNEL, Path(str(training.__file__)), Path(str(recording.__file__))]
 
 
 def functions_of(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, ast.AST]]:

@@ -53,8 +53,8 @@ VALIDATION_PART = "must be a share from 0 to below 1, or a whole number of examp
         ("outputs", 3, "outputs must be text, got 3"),
         (
             "measurements__quantities",
-            "delta_norm",
-            "measurements.quantities must be a list, as [a,b], got 'delta_norm'",
+            3,
+            "measurements.quantities must be text, got 3",
         ),
         ("model", 3, "model must be a group of keys, got 3"),
         ("data__split__test", 1.5, f"data.split.test {TEST_PART}; got 1.5"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runs_fixtures import files_below
 from safetensors.numpy import load_file
 
-from mlpexp import journal, run_folder
+from mlpexp import journal, record_files, run_folder
 from mlpexp.journal import Journal, JournalError, read_segment, write_atomically
 from mlpexp.kernel.layout import BatchNorm, Layout
 from mlpexp.records import Ending, Piece
@@ -30,13 +30,14 @@ EVALUATIONS = ("loss/train", "loss/validation")
 def piece(steps: range, lanes: Sequence[int], layers: int = 2, every: int = 1, seed: int = 0) -> Piece:
     """A made-up piece: every number tells where it comes from."""
     draw = np.random.default_rng([seed, steps.start])
-    shape = (len(steps), len(lanes))
+    shape, due = (len(steps), len(lanes)), np.array([step for step in steps if step % every == 0], dtype=np.int64)
+    names = ("delta_norm", "gradient_norm")
     return Piece(
         lanes=list(lanes),
         steps=np.arange(steps.start, steps.stop),
         losses=draw.normal(size=shape).astype(np.float32),
-        measured=np.arange(steps.start, steps.stop) % every == 0,
-        layers={"delta_norm": draw.normal(size=(*shape, layers)), "gradient_norm": draw.normal(size=(*shape, layers))},
+        measured={name: draw.normal(size=(len(due), len(lanes), layers)) for name in names},
+        measured_at=dict.fromkeys(names, due),
         evaluation={name: draw.normal(size=len(lanes)) for name in EVALUATIONS} if steps.start % 2 == 0 else {},
     )
 
@@ -60,10 +61,11 @@ def header(lane: int) -> dict[str, Any]:
 
 
 def same(one: Piece, other: Piece) -> bool:
-    arrays = [(getattr(one, name), getattr(other, name)) for name in ("steps", "losses", "measured")]
-    arrays += [(one.layers[name], other.layers[name]) for name in one.layers]
+    arrays = [(getattr(one, name), getattr(other, name)) for name in ("steps", "losses")]
+    arrays += [(one.measured[name], other.measured[name]) for name in one.measured]
+    arrays += [(one.measured_at[name], other.measured_at[name]) for name in one.measured_at]
     arrays += [(one.evaluation[name], other.evaluation[name]) for name in one.evaluation]
-    keys = [(p.lanes, list(p.layers), sorted(p.evaluation)) for p in (one, other)]
+    keys = [(p.lanes, list(p.measured), sorted(p.evaluation)) for p in (one, other)]
     equal = all(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True) for a, b in arrays)
     return equal and sorted(keys[0][1]) == sorted(keys[1][1]) and keys[0][::2] == keys[1][::2]
 
@@ -198,7 +200,8 @@ def test_each_lane_gets_its_own_column_of_every_piece(tmp_path: Path) -> None:
     assert np.array_equal(
         second["loss/batch"], np.concatenate([pieces[0].losses[:, 1], *(p.losses[:, 0] for p in pieces[1:])])
     )
-    whole = np.concatenate([pieces[0].layers["delta_norm"][:, 1], *(p.layers["delta_norm"][:, 0] for p in pieces[1:])])
+    columns = [pieces[0].measured["delta_norm"][:, 1], *(p.measured["delta_norm"][:, 0] for p in pieces[1:])]
+    whole = np.concatenate(columns)
     assert np.array_equal(second["delta_norm"], whole)
 
 
@@ -230,7 +233,7 @@ def test_steps_that_were_not_measured_are_blank(tmp_path: Path) -> None:
 def test_many_rows_are_written_in_groups_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [piece(range(start, start + 10), [0]) for start in range(0, 100, 10)]
     (whole,) = written(tmp_path / "one", pieces, [ending(0, 99)])
-    monkeypatch.setattr(run_folder, "GROUP_ROWS", 16)
+    monkeypatch.setattr(record_files, "GROUP_ROWS", 16)
     (cut,) = written(tmp_path / "many", pieces, [ending(0, 99)])
     assert pq.ParquetFile(cut.file).num_row_groups > pq.ParquetFile(whole.file).num_row_groups
     assert cut.columns == whole.columns

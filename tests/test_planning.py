@@ -7,6 +7,7 @@ from reference import LOSS_NAMES
 from runs_fixtures import composed
 
 from mlpexp.config import Config
+from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.planning import Order, plan
 from mlpexp.refusals import ConfigError
 from mlpexp.runner import run
@@ -102,7 +103,10 @@ def test_planning_writes_nothing_and_leaves_the_order(tmp_path: Path) -> None:
     configs = [composed(f"seed={seed}", f"outputs={tmp_path / 'out'}") for seed in (3, 1, 2)]
     order = plan(configs)
     assert order.to_train == [0, 1, 2]
-    assert order.configs == configs
+    assert [config.record() | {"measurements": {}} for config in order.configs] == [
+        config.record() | {"measurements": {}} for config in configs
+    ]
+    assert order.configs[0].measurements.quantities == list(PRESETS["basic"])  # spelt out
     assert len(set(order.fingerprints)) == 3
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir() and path.name != "out"] == []
 

@@ -7,9 +7,9 @@ import pytest
 from runs_fixtures import composed, trained
 
 from mlpexp import load
+from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.results import Result, find, recorded
 from mlpexp.runner import run
-from mlpexp.training_schema import QUANTITIES
 
 STEPS = 2 * 17 + 1
 
@@ -22,8 +22,8 @@ def result() -> Result:
 
 def test_what_is_measured_has_a_row_a_step_and_a_column_a_layer(result: Result) -> None:
     assert result.record.steps.tolist() == list(range(STEPS))
-    assert set(result.record.quantities) == set(QUANTITIES)
-    for quantity in QUANTITIES:
+    assert set(result.record.quantities) == set(PRESETS["basic"])
+    for quantity in PRESETS["basic"]:
         assert result.record[quantity].shape == (STEPS, 3)
         steps, values = result.record.measured(quantity)
         assert set(steps) <= {*range(0, STEPS, 3), STEPS - 1}  # the last row is always measured

@@ -24,7 +24,7 @@ from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
-from mlpexp.kernel.measurements import Step, measure
+from mlpexp.kernel.measurements import Probe, Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
 from mlpexp.theory import Architecture, BatchNorm, Profile, activation, predict
 from mlpexp.theory.integrals import Numbers
@@ -63,8 +63,10 @@ def at_start(name: str, scheme: Scheme, layout: Layout, inputs: Tensor, targets:
     network = Network(layout, [kernel_activation(name)] * (layout.depth - 1), rows)
     trace = Trace(network, len(inputs))
     z = forward(network, inputs.expand(seeds, -1, -1), trace)
-    _, delta = Loss("cross_entropy", "softmax")(z, targets.expand(seeds, -1, -1))
-    return Step(layout, trace, rows, backward(network, trace, delta, torch.empty_like(rows)), None)
+    loss = Loss("cross_entropy", "softmax")
+    _, delta = loss(z, targets.expand(seeds, -1, -1))
+    gradient = backward(network, trace, delta, torch.empty_like(rows))
+    return Step(network, trace, gradient, None, rows, Probe(inputs, targets.expand(seeds, -1, -1), loss))
 
 
 def measured(name: str, scheme: Scheme, inputs: Tensor, targets: Tensor) -> tuple[Measured, Profile]:

@@ -14,6 +14,7 @@ from mlpexp.data import prepare
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
+from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.records import Ending, Piece
 from mlpexp.training import train
 
@@ -196,9 +197,9 @@ def test_without_a_validation_part_nothing_stops_and_the_end_is_scored() -> None
     assert history.ending.status == "finished"
     assert history.ending.best_step == history.ending.last_step
     assert history.ending.best.tobytes() == history.ending.final.tobytes()
-    assert sorted(history.ending.scores) == sorted(
-        ["loss/train", "accuracy/train", "loss/test", "accuracy/test", "gap/loss", "gap/accuracy"]
-    )
+    kinds = ("loss", "accuracy", "brier", "calibration_error")
+    of_parts = {f"{kind}/{part}" for kind in kinds for part in ("train", "test")}
+    assert set(history.ending.scores) == of_parts | {"gap/loss", "gap/accuracy"}
 
 
 def test_gaps_are_train_minus_test() -> None:
@@ -217,10 +218,12 @@ def test_no_epochs_leave_one_measured_row_and_one_evaluation() -> None:
     assert isinstance(piece, Piece)
     assert isinstance(ending, Ending)
     assert piece.steps.tolist() == [0]
-    assert piece.measured.tolist() == [True]
+    assert {name: steps.tolist() for name, steps in piece.measured_at.items()} == {
+        name: [0] for name in PRESETS["basic"]
+    }
     assert sorted(piece.evaluation) == ["accuracy/train", "accuracy/validation", "loss/train", "loss/validation"]
-    assert all(np.isfinite(values).all() for name, values in piece.layers.items() if name != "update_ratio")
-    assert np.isnan(piece.layers["update_ratio"]).all()
+    assert all(np.isfinite(values).all() for name, values in piece.measured.items() if name != "update_ratio")
+    assert np.isnan(piece.measured["update_ratio"]).all()
     assert (ending.status, ending.last_step, ending.best_step) == ("finished", 0, 0)
     assert np.array_equal(ending.final, initial.numpy())
 
@@ -238,19 +241,18 @@ def test_steps_are_counted_once_each_and_one_more_row_is_looked_at(sampler: str,
 @pytest.mark.parametrize("every", [2, 3, 100])
 def test_a_schedule_leaves_steps_unmeasured_and_changes_no_bit(every: int) -> None:
     sparse, dense = alone(wine(f"measurements.every={every}")), alone(wine())
-    assert [step for step, is_measured in zip(sparse.steps, sparse.measured, strict=True) if is_measured] == sorted(
-        {step for step in sparse.steps if step % every == 0} | {sparse.ending.last_step}
-    )
+    due = sorted({step for step in sparse.steps if step % every == 0} | {sparse.ending.last_step})
+    assert sparse.measured_at == dict.fromkeys(PRESETS["basic"], due)
     assert sparse.losses == dense.losses
     assert sparse.ending.final.tobytes() == dense.ending.final.tobytes()
-    for name, rows in sparse.layers.items():
-        kept = dense.column(name)[np.array(sparse.measured)]
+    for name, rows in sparse.measured.items():
+        kept = dense.column(name)[due]
         assert reference.canonical(np.array(rows)) == reference.canonical(kept)
 
 
 def test_measuring_nothing_changes_no_bit() -> None:
-    nothing, everything = alone(wine("measurements=none")), alone(wine())
-    assert nothing.layers == {}
+    nothing, everything = alone(wine("measurements=none")), alone(wine("measurements=full"))
+    assert nothing.measured == {}
     assert nothing.losses == everything.losses
     assert nothing.ending.final.tobytes() == everything.ending.final.tobytes()
 
@@ -268,7 +270,7 @@ def test_a_short_run_is_the_beginning_of_a_longer_one(sampler: str, more: str) -
     rows = len(short.steps)
     assert short.steps == long.steps[:rows]
     assert short.losses == long.losses[:rows]
-    for name, values in short.layers.items():
+    for name, values in short.measured.items():
         last = rows - 1 if name == "update_ratio" else rows  # after its last update nothing is updated
         assert np.array(values[:last]).tobytes() == long.column(name)[:last].tobytes()
     for step, values_of in short.evaluations.items():
@@ -414,7 +416,7 @@ def test_a_budget_of_updates_ends_within_an_epoch_like_the_beginning_of_a_longer
     short, long = (alone(wine(f"training.sampler={sampler}", more, *own)) for own in (budget, ()))
     assert short.steps == list(range(updates + 1))
     assert short.losses == long.losses[: updates + 1]
-    for name, values in short.layers.items():
+    for name, values in short.measured.items():
         last = updates if name == "update_ratio" else updates + 1
         assert np.array(values[:last]).tobytes() == long.column(name)[:last].tobytes()
     assert list(short.evaluations) == [*range(0, updates, UPDATES), updates]

@@ -1,13 +1,15 @@
 """The products on which the promise to the bit rests: a lane gets the same bits whatever R and its place in memory.
 
-Five rules hold in the whole kernel (tests/test_bits.py reads the source for them):
+Six rules hold in the whole kernel (tests/test_bits.py reads the source for them):
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
 (b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
 (c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`
     and exact ones (abs, neg, sign, comparisons, bits): torch's own sigmoid, softplus, silu, elu, selu give other bits
     in a buffer's tail;
-(d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `argmax` over named dims;
-(e) what differs between lanes is a column [R, 1], also in a cohort of equals.
+(d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `argmax` over named dims, and no `sum` where lanes are the
+    last dimension (its order would depend on R); `scatter_add` only of whole numbers, exact in any order;
+(e) what differs between lanes is a column [R, 1], also in a cohort of equals;
+(f) LAPACK only through `singular_values` and `largest_eigenvalue`, one matrix after the other.
 """
 
 import os
@@ -25,6 +27,25 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     if right.shape[2] == 1:
         return torch.sum(left * right.transpose(1, 2), dim=2, keepdim=True, out=out)
     return torch.bmm(left, right, out=out)
+
+
+def singular_values(matrices: Tensor) -> Tensor:
+    """Singular values of each matrix [R, a, b], largest first, [R, min(a, b)] in double precision.
+
+    NaN for a matrix that is not finite. Each is copied to a place of its own: LAPACK sees neither R nor alignment.
+    """
+    finite = torch.isfinite(matrices).all(dim=2).all(dim=1)
+    safe = torch.where(finite[:, None, None], matrices, 0.0)
+    values = torch.stack([torch.linalg.svdvals(one.to(torch.float64, copy=True)) for one in safe])
+    return torch.where(finite[:, None], values, torch.nan)
+
+
+def largest_eigenvalue(matrices: Tensor) -> Tensor:
+    """Largest eigenvalue of each symmetric matrix [R, a, a], [R] in double precision; NaN if it is not finite."""
+    finite = torch.isfinite(matrices).all(dim=2).all(dim=1)
+    safe = torch.where(finite[:, None, None], matrices, 0.0)
+    values = torch.stack([torch.linalg.eigvalsh(one.to(torch.float64, copy=True))[-1] for one in safe])
+    return torch.where(finite, values, torch.nan)
 
 
 def is_finite(rows: Tensor) -> Tensor:

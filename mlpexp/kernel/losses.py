@@ -11,10 +11,14 @@ from mlpexp.kernel.activations.sigmoid import value as sigmoid
 
 @dataclass(frozen=True)
 class Output:
-    """The output function f. `value(z)` is f(z); `pull(g, f)` turns ∂ℓ/∂f into ∂ℓ/∂z."""
+    """The output function f. `value(z)` is f(z); `pull(g, f)` turns ∂ℓ/∂f into ∂ℓ/∂z.
+
+    `turn(g, f, df)` is how `pull(g, f)` changes where f changes by df and g does not.
+    """
 
     value: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor, Tensor], Tensor]
+    turn: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def softmax(z: Tensor) -> Tensor:
@@ -24,10 +28,18 @@ def softmax(z: Tensor) -> Tensor:
 
 
 OUTPUTS = {
-    "identity": Output(lambda z: z, lambda g, f: g),
-    "relu": Output(lambda z: torch.clamp(z, min=0), lambda g, f: torch.where(f > 0, g, 0.0)),
-    "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f)),
-    "softmax": Output(softmax, lambda g, f: f * (g - (g * f).sum(dim=2, keepdim=True))),
+    "identity": Output(lambda z: z, lambda g, f: g, lambda g, f, df: torch.zeros_like(df)),
+    "relu": Output(
+        lambda z: torch.clamp(z, min=0),
+        lambda g, f: torch.where(f > 0, g, 0.0),
+        lambda g, f, df: torch.zeros_like(df),
+    ),
+    "sigmoid": Output(sigmoid, lambda g, f: g * f * (1 - f), lambda g, f, df: g * (1 - 2 * f) * df),
+    "softmax": Output(
+        softmax,
+        lambda g, f: f * (g - (g * f).sum(dim=2, keepdim=True)),
+        lambda g, f, df: df * (g - (g * f).sum(dim=2, keepdim=True)) - f * (g * df).sum(dim=2, keepdim=True),
+    ),
 }
 
 
@@ -62,6 +74,13 @@ def huber(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
 OF_ERRORS = {"mse": squared, "mae": absolute, "huber": huber}
 """(e = f − y [R, B, k], Huber's bend) → the term of each output, and its derivative by e, [R, B, k]."""
 
+BENDS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "mse": lambda error, bend: torch.full_like(error, 2),
+    "mae": lambda error, bend: torch.zeros_like(error),
+    "huber": lambda error, bend: torch.where(error.abs() < bend, torch.ones_like(error), 0.0),
+}
+"""The terms' second derivatives by e, [R, B, k]."""
+
 MEAN = "_mean"
 LOSSES = tuple(name + scaling for name in ("cross_entropy", *OF_ERRORS) for scaling in ("", MEAN))
 """Sums over outputs, as the lecture has them; with `_mean` means over outputs, torch's scaling."""
@@ -89,6 +108,19 @@ class Loss:
             terms, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
             losses, delta = terms.sum(dim=2), output.pull(slopes, f)
         return (losses, delta) if kind == self.name else (losses / z.shape[2], delta / z.shape[2])
+
+    def curvature(self, z: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """How δ changes, to first order, where z changes by `change`, [R, B, k]; at a kink, as on its flat side."""
+        kind, output = self.name.removesuffix(MEAN), OUTPUTS[self.output]
+        f = output.value(z)
+        df = output.pull(change, f)  # the Jacobians of all our outputs are symmetric
+        if kind == "cross_entropy":
+            changed = df  # δ = f − y
+        else:
+            _, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
+            bends = BENDS[kind](f - targets, self.huber_delta)
+            changed = output.pull(bends * df, f) + output.turn(slopes, f, df)
+        return changed if kind == self.name else changed / z.shape[2]
 
 
 def smoothed(targets: Tensor, shares: Tensor, output: str) -> Tensor:

@@ -1,12 +1,13 @@
 """Activation functions σ and their derivatives, elementwise, in forms that keep bits and relative precision.
 
-One file an activation, found by its name: `value(z, out)` writes σ(z) into `out`, `derivative(z, x, out)` writes σ′(z),
-given x = σ(z) before dropout. Neither changes z or x. Both may take the same parameters by keyword, with defaults; each
-is also a key of the schema (mlpexp/model_schema.py). Only the operations of kernel/arithmetic.py, rule (c), are used.
+One file an activation, found by its name: `value(z, out)` writes σ(z) into `out`, `derivative(z, x, out)` writes σ′(z)
+and `second_derivative(z, x, out)` σ″(z), given x = σ(z) before dropout. None changes z or x. All may take the same
+parameters by keyword, with defaults; each is also a key of the schema (mlpexp/model_schema.py). Only the operations of
+kernel/arithmetic.py, rule (c), are used.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -17,11 +18,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activation:
-    """σ and σ′. `value(z, out)` writes σ(z); `derivative(z, x, out)` writes σ′(z), given x = σ(z)."""
+    """σ, σ′ and σ″. `value(z, out)` writes σ(z); the others, given x = σ(z), `(z, x, out)`; σ″ may be unknown."""
 
     name: str
     value: Callable[[Tensor, Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor, Tensor], Tensor]
+    second_derivative: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
 def activation(name: str, **parameters: float) -> Activation:
@@ -29,13 +31,13 @@ def activation(name: str, **parameters: float) -> Activation:
     plain = ACTIVATIONS[name]
     if not parameters:
         return plain
-    value, derivative = (partial(function, **parameters) for function in (plain.value, plain.derivative))
-    return replace(plain, value=value, derivative=derivative)
+    functions: Any = (plain.value, plain.derivative, plain.second_derivative)
+    return Activation(name, *(partial(function, **parameters) for function in functions))
 
 
 def _found(name: str) -> Activation:
     file: Any = import_module(f"{__name__}.{name}")
-    return Activation(name, file.value, file.derivative)
+    return Activation(name, file.value, file.derivative, file.second_derivative)
 
 
 ACTIVATIONS = {file.name: _found(file.name) for file in iter_modules(__path__)}

@@ -15,3 +15,10 @@ def derivative(z: Tensor, x: Tensor, out: Tensor, alpha: float = 1.0) -> Tensor:
     step = torch.clamp(z, min=0).sign_()
     torch.clamp(z, max=0, out=out).exp_().mul_(alpha)
     return out.mul_(1 - step).add_(step)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor, alpha: float = 1.0) -> Tensor:
+    """0 above zero, alpha·exp(z) below and at zero."""
+    step = torch.clamp(z, min=0).sign_()
+    torch.clamp(z, max=0, out=out).exp_().mul_(alpha)
+    return out.mul_(1 - step)

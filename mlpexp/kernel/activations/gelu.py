@@ -60,3 +60,10 @@ def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     density = (square * -0.5).exp_().mul_((2 * math.pi) ** -0.5).mul_(out)
     out.mul_(torch.clamp(x, max=far)).add_(least / 2)
     return out.div_(square.add_(least)).add_(density)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """φ(z)(2 − z²)."""
+    _, far, _, _ = SINGLE if z.dtype == torch.float32 else DOUBLE
+    square = torch.square(torch.clamp(z, -far, far, out=out))
+    return torch.exp(square * -0.5, out=out).mul_((2 * math.pi) ** -0.5).mul_(2 - square)

@@ -12,3 +12,8 @@ def value(z: Tensor, out: Tensor, slope: float = 1.0, intercept: float = 0.0) ->
 def derivative(z: Tensor, x: Tensor, out: Tensor, slope: float = 1.0, intercept: float = 0.0) -> Tensor:
     """The slope."""
     return out.fill_(slope)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor, slope: float = 1.0, intercept: float = 0.0) -> Tensor:
+    """Zero."""
+    return out.fill_(0.0)

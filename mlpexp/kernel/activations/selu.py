@@ -19,3 +19,10 @@ def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     step = torch.clamp(z, min=0).sign_()
     torch.clamp(z, max=0, out=out).exp_().mul_(ALPHA)
     return out.mul_(1 - step).add_(step).mul_(SCALE)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """0 above zero, SCALE·ALPHA·exp(z) below and at zero."""
+    step = torch.clamp(z, min=0).sign_()
+    torch.clamp(z, max=0, out=out).exp_().mul_(SCALE * ALPHA)
+    return out.mul_(1 - step)

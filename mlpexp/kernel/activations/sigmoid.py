@@ -14,3 +14,8 @@ def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     """x(1 − x); for large z the difference keeps the precision of x alone, and ends at 0."""
     torch.sub(1, x, out=out)
     return out.mul_(x)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """x(1 − x)(1 − 2x)."""
+    return derivative(z, x, out).mul_(1 - 2 * x)

@@ -24,3 +24,10 @@ def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     torch.clamp(z, -_far(z), _far(z), out=out)
     s = _sigmoid(out, torch.empty_like(out))
     return out.mul_(1 - s).add_(1).mul_(s)
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """s(1 − s)(2 + z(1 − 2s)) with s = sigmoid(z)."""
+    torch.clamp(z, -_far(z), _far(z), out=out)
+    s = _sigmoid(out, torch.empty_like(out))
+    return out.mul_(1 - 2 * s).add_(2).mul_(s).mul_(1 - s)

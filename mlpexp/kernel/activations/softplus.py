@@ -13,3 +13,8 @@ def value(z: Tensor, out: Tensor) -> Tensor:
 def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     """sigmoid(z) = 1 − exp(−x), as −expm1(−x): it keeps the relative precision of x for z ≪ 0."""
     return torch.neg(x, out=out).expm1_().neg_()
+
+
+def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """s(1 − s) with s = sigmoid(z), and 1 − s = exp(−x)."""
+    return derivative(z, x, out).mul_(torch.exp(-x))

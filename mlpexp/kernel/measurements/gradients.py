@@ -1,0 +1,79 @@
+"""Of gradients, [R, L]: size, noise, and what of the loss's signal comes back through the layers.
+
+`gradient_…` is of the batch's mean loss, before penalties, clipping and weight decay; `delta_…` and `signal_…` are each
+example's own, never divided by B.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from mlpexp.kernel.measurements.step import Step, share_of_zeros
+
+
+def gradient_norm(step: Step) -> Tensor:
+    """Frobenius norm of each layer's weight gradient (batch mean), [R, L]; biases are not included."""
+    return step.gradient_norms
+
+
+def gradient_max(step: Step) -> Tensor:
+    """Largest |g| of each layer's weight gradient, [R, L]."""
+    layout = step.layout
+    blocks = [layout.weight_block(step.gradient, block) for block in layout.weight_blocks]
+    return torch.cat([block.abs().amax(dim=2) for block in blocks], dim=1)
+
+
+def gradient_zeros(step: Step) -> Tensor:
+    """Share of exact zeros in each layer's weight gradient, [R, L]."""
+    layout = step.layout
+    blocks = [layout.weight_block(step.gradient, block) for block in layout.weight_blocks]
+    return torch.cat([share_of_zeros(block[:, :, None]) for block in blocks], dim=1)
+
+
+def delta_norm(step: Step) -> Tensor:
+    """√(mean over examples of ‖δ_l‖²), [R, L]: each example's own derivative, summed over units, never divided by B."""
+    return _root_mean_squares(step, step.trace.blocks["deltas"])
+
+
+def signal_norm(step: Step) -> Tensor:
+    """√(mean over examples of ‖∂ℓ/∂X_{l+1}‖²) at the outputs of hidden layers, [R, L]; NaN for the last one.
+
+    Between skip connections this, not δ, is what is passed on from layer to layer.
+    """
+    norms = [vector_norm(s, dim=(1, 2), dtype=torch.float64) / math.sqrt(step.trace.rows) for s in step.trace.signals]
+    return torch.stack([*norms, torch.full_like(norms[0], torch.nan)], dim=1)
+
+
+def gradient_second_moment(step: Step) -> Tensor:
+    """Mean over examples of ‖x_l‖²‖δ_l‖² + ‖δ_l‖²: squared norms of their own gradients of W_l and b_l, [R, L]."""
+    return step.second_moments
+
+
+def gradient_variance(step: Step) -> Tensor:
+    """trΣ_l = (M2 − ‖ḡ‖²)B/(B − 1) of the examples' own gradients of W_l and b_l, [R, L]; NaN for a batch of one.
+
+    McCandlish et al. 2018, appendix A. Unbiased over batches, so average it over steps before dividing.
+    """
+    rows = step.trace.rows
+    if rows == 1:
+        return torch.full_like(step.second_moments, torch.nan)
+    return (step.second_moments - step.gradient_squares) * (rows / (rows - 1))
+
+
+def gradient_square(step: Step) -> Tensor:
+    """‖G_l‖² = (B‖ḡ‖² − M2)/(B − 1): unbiased for the squared norm of the expected gradient, [R, L]; may be negative.
+
+    NaN for a batch of one. Keep negative values and average over steps before dividing.
+    """
+    rows = step.trace.rows
+    if rows == 1:
+        return torch.full_like(step.second_moments, torch.nan)
+    return (step.gradient_squares * rows - step.second_moments) / (rows - 1)
+
+
+def _root_mean_squares(step: Step, blocks: list[Tensor]) -> Tensor:
+    norms: Tensor = torch.cat([vector_norm(block, dim=(2, 3), dtype=torch.float64) for block in blocks]).T
+    norms /= math.sqrt(step.trace.rows)
+    return norms

@@ -1,0 +1,71 @@
+"""What can be measured, in the terminal: the catalogue as a table, or one quantity in full.
+
+Flow: measurement_catalogue → **quantity_table** → terminal.
+"""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from mlpexp.measurement_catalogue import CATALOGUE, DEFAULT_SCHEDULES, ON_PROBE, PRESETS, of_kind
+from mlpexp.refusals import ConfigError, nearest
+
+SHAPES = {
+    "[R, L]": "one number a layer",
+    "[R, L, 2 + 32]": "least and largest value and 32 counts a layer",
+    "[R, K]": "one number a place in the spectrum, K = min(q, k_L)",
+    "[R]": "one number",
+    "[R, parts]": "one number each for the training, validation and test part",
+}
+WORDS = {
+    None: "at every step (measurements.every)",
+    "log": "at log-spaced steps: 0, 1, 2, 3, 4, 6, 7, 10, 13, 18 …, eight a decade",
+    "epoch": "at the first step of every epoch",
+    "ends": "before the first update",
+}
+
+
+def show_quantities() -> None:
+    """Every quantity with what it is, its unit, and whether the default preset has it."""
+    console = Console()
+    for kind, default in DEFAULT_SCHEDULES.items():
+        console.print(f"{kind}: {WORDS[default]}, and after the last update", style="bold", highlight=False)  # type: ignore[index]
+        table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_column(style="dim", no_wrap=True)
+        for name in of_kind(kind):
+            one = CATALOGUE[name]
+            table.add_row(f"{'*' if name in PRESETS['basic'] else ' '} {name}", one.description, one.unit)
+        console.print(table)
+    notes = [
+        "* in the preset basic, which is the default; full has all of them, none has none",
+        "measurements=full · measurements.quantities=[basic,sharpness] · measurements.schedule.histograms=epoch",
+        "mlpexp measurements NAME shows one: its source, its shape, how often it is measured",
+    ]
+    for note in notes:
+        console.print(note, style="dim", highlight=False, markup=False)
+
+
+def show_quantity(name: str) -> None:
+    """One quantity in full; raises ConfigError for an unknown name."""
+    if name not in CATALOGUE:
+        raise ConfigError([f"{name} is no quantity{nearest(name, CATALOGUE)}; `mlpexp measurements` lists them"])
+    for line in quantity_lines(name):
+        print(line)
+
+
+def quantity_lines(name: str) -> Iterator[str]:
+    """What there is to say of a quantity, a line each."""
+    one = CATALOGUE[name]
+    yield f"{name}: {one.description}"
+    yield f"unit      {one.unit}"
+    yield f"shape     {one.shape}: {SHAPES[one.shape]}"
+    yield f"source    {one.source}"
+    yield f"measured  {WORDS[DEFAULT_SCHEDULES[one.kind]]}, and after the last update"  # type: ignore[index]
+    if name in ON_PROBE:
+        yield "probe     the first measurements.probe_examples training examples, as the network is in evaluation"
+    yield f"schedule  measurements.schedule.{name}, or of all its kind measurements.schedule.{one.kind}"
+    yield f"presets   {', '.join(preset for preset, names in PRESETS.items() if name in names)}"
+    yield f"defined   {one.file}"
