@@ -82,12 +82,12 @@ def test_a_phase_diagram_has_a_cell_a_point_and_theorys_boundary() -> None:
     assert figure is not None
     axes = figure.axes[0]
     cells = np.asarray(axes.collections[0].get_array()).reshape(3, 3)
-    for number, run in enumerate(runs):
-        assert cells[number % 3, number // 3] == run.scores["accuracy/train"]
+    for number, one in enumerate(runs):
+        assert cells[number % 3, number // 3] == one.scores["accuracy/train"]
     boundary = np.asarray(axes.lines[-1].get_ydata(), dtype=float)
-    for column, run in enumerate(runs[2::3]):  # the deepest of each σ_w
-        assert run.theory is not None
-        assert boundary[column] == pytest.approx(1 + 6 / (abs(run.theory["log_delta2"][0]) / 5))
+    for column, one in enumerate(runs[2::3]):  # the deepest of each σ_w
+        assert one.theory is not None
+        assert boundary[column] == pytest.approx(1 + 6 / (abs(one.theory["log_delta2"][0]) / 5))
     assert phase_diagram_of(runs[:3]) is None
     assert phase_diagram_of([*runs, *trained("model.width=4")]) is None
 
