@@ -50,7 +50,7 @@ def dead_units(run: Result, slope: float, length: float) -> float:
     inputs, classes = np.asarray(part.features, float), np.asarray(part.targets, int)
     layers = [
         (layer.weight.detach().double().numpy().T.copy(), layer.bias.detach().double().numpy().copy())
-        for layer in run.network().layers
+        for layer in run.network().layers  # type: ignore[union-attr]
     ]
     if length > 0:
         generator = np.random.default_rng(run.config.seed)

@@ -51,7 +51,8 @@ def peak(table: pd.DataFrame) -> int:
 def dip(table: pd.DataFrame) -> int:
     """The width below the peak with the least error on the validation part."""
     score = errors(table, NOISY, "validation").mean()
-    return int(score[score.index < peak(table)].idxmin())
+    below = score[score.index < peak(table)]
+    return int(below.index[int(below.to_numpy().argmin())])
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 def read(run: Result) -> dict[str, Any]:
     """Time γ × updates, strength of each mode over its own, and what formula begins with, in two layers, [MODES]."""
     left, sizes, right = modes(run.config)
-    weights = [layer.weight.detach().double().numpy() for layer in run.network().layers]
+    weights = [layer.weight.detach().double().numpy() for layer in run.network().layers]  # type: ignore[union-attr]
     product = weights[0] if len(weights) == 1 else weights[1] @ weights[0]
     strengths = np.einsum("ka,kq,aq->a", left, product, right) / sizes
     own = {"time": run.config.optimizer.learning_rate * (run.config.training.updates or 0), "strengths": strengths}
