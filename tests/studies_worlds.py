@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from studies_fixtures import World, points_of
+from studies_worlds_of_training import WORLDS as OF_TRAINING
 
 from mlpexp.config import Config
 from mlpexp.study_definition import Point
@@ -120,6 +121,7 @@ def least(end: float, random: float, apart: float, layers: float, spread: float 
 
 
 WORLDS: dict[str, tuple[World, ...]] = {
+    **OF_TRAINING,
     "action_potential": (axon(0.0), axon(9.0)),
     "outliers": (
         curve_error(0.1, 0.1, 0.0),
