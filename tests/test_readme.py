@@ -110,6 +110,6 @@ def test_the_demo_tells_vanishing_from_passing(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "sigmoid, glorot: layer 1 receives 5·10⁻¹⁰ of the signal of layer 16: vanishing" in done.stdout
-    assert "relu, he: layer 1 receives 0.91 of the signal of layer 16: the signal passes" in done.stdout
+    assert "sigmoid, glorot: vanishing: δ shrinks ×0.241 a layer (theory ×0.2" in done.stdout
+    assert "relu, he: critical: δ keeps its length, ×0.99" in done.stdout
     assert (tmp_path / "outputs" / "figures" / "first_look.png").stat().st_size > 10_000
