@@ -59,7 +59,8 @@ class Record:
 
         missing = [name for name in names if name not in self._read]
         if missing:
-            table = pq.read_table(self.file, columns=missing)
+            with pq.ParquetFile(self.file) as file:  # a file of some kilobytes: threads and a data set cost more
+                table = file.read(missing, use_threads=False)
             self._read |= {name: table.column(name).to_numpy() for name in missing}
         return [self._read[name] for name in names]
 

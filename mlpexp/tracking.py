@@ -171,7 +171,8 @@ class Store:
         """Saved views of the experiment and of the sweep; none in an MLflow with another page."""
         if not known(__version__):
             return
-        metrics = {name for result in results for name in metric_names(result)}
+        kinds = {(one.config.model.depth, *one.record.columns, *one.scores): one for one in results}  # seeds are alike
+        metrics = {name for result in kinds.values() for name in metric_names(result)}
         if metrics <= self.metrics and sweep in self.viewed:
             return
         found = client.get_experiment(self.experiment).tags
