@@ -148,11 +148,7 @@ def tabular(table: pd.DataFrame) -> pd.DataFrame:
         rate, score = own["optimizer.learning_rate"].iloc[0], str(mean(list(own[SCORE].dropna())))
         spread, saturation = (np.mean(list(own[name]), axis=0) for name in ("spread", "saturation"))
         for l in range(spread.shape[1]):
-            cells: dict[str, object] = {
-                "layer": l + 1,
-                "spread, start": f"{spread[0, l]:.3f}",
-                "spread, end": f"{spread[-1, l]:.3f}",
-            }
+            cells = {"layer": str(l + 1), "spread, start": f"{spread[0, l]:.3f}", "spread, end": f"{spread[-1, l]:.3f}"}
             ends = {"saturated, end": f"{saturation[-1, l]:.3f}"}
             who = {"scale": condition, "learning rate": f"{rate:g}", "accuracy, test": score}
             rows.append({**who, **cells, **ends})

@@ -48,9 +48,9 @@ def dead_units(run: Result, slope: float, length: float) -> float:
     """
     part = prepare(run.config.data).training
     inputs, classes = np.asarray(part.features, float), np.asarray(part.targets, int)
+    state = {name: value.double().numpy() for name, value in run.network().state_dict().items()}
     layers = [
-        (layer.weight.detach().double().numpy().T.copy(), layer.bias.detach().double().numpy().copy())
-        for layer in run.network().layers  # type: ignore[union-attr]
+        (state[f"layers.{l}.weight"].T.copy(), state[f"layers.{l}.bias"].copy()) for l in range(run.config.model.depth)
     ]
     if length > 0:
         generator = np.random.default_rng(run.config.seed)

@@ -41,18 +41,17 @@ def errors(table: pd.DataFrame, condition: str, part: str = "test") -> pd.DataFr
 def peak(table: pd.DataFrame) -> int:
     """The inner width at which the error stands out most from both sides, read off the validation part."""
     score = errors(table, NOISY, "validation").mean()
-    widths = list(score.index)
-    rise = {
-        width: min(score[width] - score[:width].min(), score[width] - score[width:].min()) for width in widths[1:-1]
-    }
-    return int(max(rise, key=lambda width: rise[width]))
+    widths, values = [int(width) for width in score.index], score.to_numpy(float)
+    inner = range(1, len(values) - 1)
+    rise = {i: values[i] - max(values[:i].min(), values[i + 1 :].min()) for i in inner}
+    return widths[max(rise, key=lambda i: rise[i])]
 
 
 def dip(table: pd.DataFrame) -> int:
     """The width below the peak with the least error on the validation part."""
     score = errors(table, NOISY, "validation").mean()
-    below = score[score.index < peak(table)]
-    return int(below.index[int(below.to_numpy().argmin())])
+    below = dict(zip(score.index[score.index < peak(table)], score, strict=False))
+    return int(min(below, key=lambda width: below[width]))
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:

@@ -5,7 +5,6 @@ With white inputs the loss Σ‖y − f‖² of two layers falls apart into mode
 2014, whose loss is half of this one), in a single layer as 2(s − a).
 """
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,8 @@ Floats = NDArray[np.float64]
 def read(run: Result) -> dict[str, Any]:
     """Time γ × updates, strength of each mode over its own, and what formula begins with, in two layers, [MODES]."""
     left, sizes, right = modes(run.config)
-    weights = [layer.weight.detach().double().numpy() for layer in run.network().layers]  # type: ignore[union-attr]
+    state = run.network().state_dict()
+    weights = [state[f"layers.{l}.weight"].double().numpy() for l in range(run.config.model.depth)]
     product = weights[0] if len(weights) == 1 else weights[1] @ weights[0]
     strengths = np.einsum("ka,kq,aq->a", left, product, right) / sizes
     own = {"time": run.config.optimizer.learning_rate * (run.config.training.updates or 0), "strengths": strengths}
@@ -41,19 +41,13 @@ def read(run: Result) -> dict[str, Any]:
     return own | {"sizes": sizes}
 
 
-@cache
-def _modes(data: str) -> tuple[Floats, Floats, Floats]:
-    config = Config.model_validate_json(data)
-    parts = prepare(config.data)
-    inputs = np.asarray(parts.training.features, float)
-    classes = np.eye(int(parts.training.targets.max()) + 1)[np.asarray(parts.training.targets, int)]
-    left, sizes, right = np.linalg.svd(classes.T @ inputs / len(inputs), full_matrices=False)
-    return left[:, :MODES], sizes[:MODES], right[:MODES]
-
-
 def modes(config: Config) -> tuple[Floats, Floats, Floats]:
     """u [k, MODES], s [MODES] and v [MODES, q] of the training part."""
-    return _modes(config.model_dump_json())
+    part = prepare(config.data).training
+    inputs, labels = np.asarray(part.features, float), np.asarray(part.targets, int)
+    classes = np.eye(labels.max() + 1)[labels]
+    left, sizes, right = np.linalg.svd(classes.T @ inputs / len(inputs), full_matrices=False)
+    return left[:, :MODES], sizes[:MODES], right[:MODES]
 
 
 def predicted(sizes: Floats, start: Floats, times: Floats) -> Floats:
