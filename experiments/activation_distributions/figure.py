@@ -150,6 +150,5 @@ def tabular(table: pd.DataFrame) -> pd.DataFrame:
         for l in range(spread.shape[1]):
             cells = {"layer": str(l + 1), "spread, start": f"{spread[0, l]:.3f}", "spread, end": f"{spread[-1, l]:.3f}"}
             ends = {"saturated, end": f"{saturation[-1, l]:.3f}"}
-            who = {"scale": condition, "learning rate": f"{rate:g}", "accuracy, test": score}
-            rows.append({**who, **cells, **ends})
+            rows.append({"scale": condition, "learning rate": f"{rate:g}", "accuracy, test": score, **cells, **ends})
     return pd.DataFrame(rows)
