@@ -76,12 +76,18 @@ class Claim:
         reach = _quantile((1 + level) / 2, self.freedom) * self.error
         return self.estimate - reach, self.estimate + reach
 
+    def number(self) -> str:
+        """`0.53 [0.5, 0.55]`, the estimate and its interval; `3 of 4 cases` where all were tried."""
+        if self.region == "exact":
+            return f"{self.estimate:g} of {self.count} cases"
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
     def line(self) -> str:
         """Verdict, statement, and the numbers that it rests on."""
         if self.region == "exact":
-            return f"{self.verdict}: {self.statement} ({self.estimate:g} of {self.count} cases, all were tried)"
+            return f"{self.verdict}: {self.statement} ({self.number()}, all were tried)"
         edge = {"above": "> ", "below": "< ", "within": "within ±"}[self.region]
-        numbers = f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}], claimed {edge}{self.margin:g}"
+        numbers = f"{self.number()}, claimed {edge}{self.margin:g}"
         needs = f"{self.count} seeds" + (f", needs {self.needed}" if self.needed > self.count else "")
         why = f"; {self.reason}" if self.reason else ""
         return f"{self.verdict}: {self.statement} ({numbers}; {needs}{why})"

@@ -54,9 +54,10 @@ COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 class Display:
     """Progress of one call: a live bar on a terminal, a line now and then in a pipe, nothing when quiet."""
 
-    def __init__(self, runs: int, to_train: int, quiet: bool = False) -> None:
+    def __init__(self, runs: int, to_train: int, quiet: bool = False, within: str = "") -> None:
         self.console = Console(file=sys.stderr, quiet=quiet)
         self.runs, self.to_train = runs, to_train
+        self.within = within and f"{within}: "
         self.total, self.done, self.ended, self.began, self.told = 0, 0, 0, 0.0, 0.0
         self.bar: Progress | None = None
         self.live: Live | None = None
@@ -103,7 +104,7 @@ class Display:
         """`4 runs done, 64 running, 32 to do, 1 failed`."""
         to_do = self.to_train - self.ended - self.running - self.failures
         failed = f", {self.failures} failed" if self.failures else ""
-        return f"{counted(self.ended, 'run')} done, {self.running} running, {max(0, to_do)} to do{failed}"
+        return f"{self.within}{counted(self.ended, 'run')} done, {self.running} running, {max(0, to_do)} to do{failed}"
 
     def progress(self, run_steps: int, running: int) -> None:
         """So many run-steps are done in all, and so many runs are under way."""

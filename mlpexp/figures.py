@@ -1,4 +1,4 @@
-"""Figures are functions of tables: pictures of runs. With paper.py the only import of matplotlib.
+"""Figures are functions of tables: pictures of runs. With layer_figures, learned_figures and paper, matplotlib's door.
 
 Flow: results → **figures** → illustration, paper.
 """

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from mlpexp.figures import png, profiles_of, small
+from mlpexp.figures import Figure, png, profiles_of, small
 from mlpexp.layer_figures import flow_of, gradient_flow, phase_diagram, ridges
 from mlpexp.projection import RIDGES, SMALL_PICTURE
 from mlpexp.results import Result

@@ -72,14 +72,17 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
     return plan([one for point in points for one in point.runs()], again)
 
 
-def execute(order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False) -> list[Result]:
+def execute(
+    order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False, within: str = ""
+) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
 
-    `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before.
+    `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before;
+    `within` stands before the counts where progress is shown.
     """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
-    with Display(len(wanted), len(order.to_train), quiet) as display, tracker(order, display, sweep) as track:
+    with Display(len(wanted), len(order.to_train), quiet, within) as display, tracker(order, display, sweep) as track:
         if order.elsewhere:
             display.note(
                 f"trained with another torch, processor or device: {counted(len(order.elsewhere), 'run')}; their bits "

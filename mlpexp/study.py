@@ -134,8 +134,10 @@ def _to_tune(study: Study, point: Point) -> list[str]:
     return [*point.overrides, f"replicates={study.parts[point.part].search_replicates}"]
 
 
-def train(needed: Runs, quiet: bool = False) -> Manifest:
+def train(needed: Runs, quiet: bool = False, within: str = "") -> Manifest:
     """Train all that is missing, in two orders: what needs no search with all candidates, then the picks.
+
+    `within` says of what larger whole this is a part, where its progress is shown.
 
     Raises RunError where a run failed; what is recorded stays, and the same call goes on.
     """
@@ -143,11 +145,11 @@ def train(needed: Runs, quiet: bool = False) -> Manifest:
     if study.computation is not None:
         return Manifest(study.slug, study.size, study.key, [])
     name = study.place.replace("/", "-")
-    execute(order_of([*needed.searched, *needed.fixed()]), quiet, name)
+    execute(order_of([*needed.searched, *needed.fixed()]), quiet, name, within=within)
     picks = pick_all(needed)
     configs = [_picked(needed, *pair) for pair in zip(needed.points, needed.configs, picks, strict=True)]
     order = order_of(configs)
-    execute(order, quiet, name)
+    execute(order, quiet, name, within=within)
     names = iter(order.fingerprints)
     rows = []
     for point, config, pick in zip(needed.points, configs, picks, strict=True):

@@ -20,6 +20,7 @@ from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.runner import RunError
 from mlpexp.study import Manifest, Runs, composed, figure_folder, progress, train
+from mlpexp.study_all import run_all
 from mlpexp.study_definition import Study, all_studies, open_study
 from mlpexp.study_files import Drawn, content_hash, drawn, freeze
 from mlpexp.study_options import DEFAULT_FORMAT, DEFAULT_SIZE
@@ -38,13 +39,26 @@ def command(options: argparse.Namespace) -> int:
         print("\n".join([*warnings, f"gallery: {file}"]))
         return 0
     if options.all:
-        return max([_one(str(folder), options, console) for folder in all_studies()], default=0)
+        return _all(options, console)
     if options.name is None:
         raise ConfigError(["which study? `mlpexp study --list` names them, `mlpexp study --new SLUG` begins one"])
     return _one(options.name, options, console)
 
 
-def _one(name: str, options: argparse.Namespace, console: Console) -> int:
+def _all(options: argparse.Namespace, console: Console) -> int:
+    """Every study, with a table of verdicts; where nothing is drawn, every one in turn."""
+    if options.freeze:
+        return max([_one(str(folder), options, console) for folder in all_studies()], default=0)
+    words = [] if options.name is None else [options.name, *options.words]  # the first stands where a name would
+    shared = argparse.Namespace(**{**vars(options), "words": words})
+
+    def one(folder: str, within: str) -> int:
+        return _one(folder, shared, console, within)
+
+    return run_all(all_studies(), options.size, words, one, console)
+
+
+def _one(name: str, options: argparse.Namespace, console: Console, within: str = "") -> int:
     if options.unpack:
         return _unpack(name, options, console)
     study = open_study(name, options.size, options.words)
@@ -59,7 +73,7 @@ def _one(name: str, options: argparse.Namespace, console: Console) -> int:
             console.print(f"[bold]{study.definition.question}[/bold]")
             started = time.monotonic()
             try:
-                manifest = train(needed)
+                manifest = train(needed, within=within)
             except RunError as error:
                 print(f"mlpexp: {error}", file=sys.stderr)
                 return 1

@@ -103,6 +103,16 @@ def traps(narrow: float, wide: float, noisy: float) -> World:
     return world
 
 
+def fluctuating(factor: float, spread: float = 0.0) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        constant = points_of("width_fluctuations")[0].figure.CONSTANTS[point.condition]
+        variance = factor * constant * (run.model.depth - 1) / run.model.widths[0]
+        group = run.seed // 30 % 10  # spread between the groups of thirty seeds
+        return {"log_square": draw.normal(0, np.sqrt(variance * (1 + spread * (group - 4.5))))}
+
+    return world
+
+
 def least(end: float, random: float, apart: float, layers: float, spread: float = 1e-3) -> World:
     def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
         distance = {"from zero": end, "from random weights": random}.get(point.condition, layers)
@@ -141,6 +151,19 @@ def batches(epochs: float, updates: float, spread: float = 0.005) -> World:
     return world
 
 
+def scaled(power: float, slower: float, gain: float, spread: float = 0.01) -> World:
+    def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        raw = point.condition == "as they are"
+        if point.part == "network":
+            return {"accuracy/test": 0.9 - gain * raw + draw.normal(0, spread)}
+        kappa = 2.0 * float(point.axes["data.scale_ratio"]) ** 2 if raw else 2.0
+        best = 1.0 + abs(run.optimizer.learning_rate - 0.6)
+        updates = 5 * kappa**power * best * (slower if raw else 1.0) * np.exp(draw.normal(0, 3 * spread))
+        return {"updates": updates, "condition_number": kappa}
+
+    return world
+
+
 WORLDS: dict[str, tuple[World, ...]] = {
     **OF_TRAINING,
     "action_potential": (axon(0.0), axon(9.0)),
@@ -150,6 +173,7 @@ WORLDS: dict[str, tuple[World, ...]] = {
         curve_error(0.0, 0.02, 0.0, spread=0.2),
     ),
     "nonconvexity": (traps(0.3, 0.9, 0.8), traps(0.5, 0.4, 0.4), traps(0.5, 0.65, 0.65)),
+    "width_fluctuations": (fluctuating(1.0), fluctuating(2.0), fluctuating(1.2, 0.15)),
     "implicit_regularisation": (
         least(0.001, 2.0, 0.1, 0.01),
         least(0.5, 0.05, 0.5, 0.5),
@@ -158,6 +182,7 @@ WORLDS: dict[str, tuple[World, ...]] = {
     "universal_approximation": (approximating(1.0, 2.0), approximating(0.2, 0.2), approximating(0.5, 0.5, 0.6)),
     "depth_or_width": (deep(0.02), deep(-0.02), deep(0.005, spread=0.02)),
     "batch_size": (batches(0.02, 0.02), batches(-0.02, -0.02), batches(0.005, 0.005, spread=0.02)),
+    "data_normalisation": (scaled(1.0, 1.0, 0.1), scaled(0.5, 1.0, 0.0), scaled(1.2, 0.555, 0.02, 0.1)),
     "vanishing_gradients": (
         vanishing(0.8, 0.01, 0.0),
         vanishing(0.01, 0.3, 0.5),

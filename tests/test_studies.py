@@ -17,6 +17,7 @@ COMPUTED = [slug for slug in SLUGS if open_study(slug).computation is not None]
 TRAINED = [slug for slug in SLUGS if slug not in COMPUTED]
 
 GIVEN = {
+    "data_normalisation": "of the linear part every rate is run, and the fastest counts",
     "implicit_regularisation": "the path is compared at γt, whatever γ is",
     "linear_dynamics": "theory holds for small γ; two are compared",
     "width_fluctuations": "nothing is trained",

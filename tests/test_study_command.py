@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from runs_fixtures import command
 
+from mlpexp import display, study_command
 from mlpexp.cli import main
 from mlpexp.study import Manifest
+from mlpexp.study_all import read_claims, time_left
 
 SLUG = "my_question"
 SMOKE = ("study", SLUG, "--size", "smoke", "executor=serial")
@@ -276,3 +279,47 @@ def test_a_mistake_is_told_in_a_line(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_all_studies_end_with_a_table_of_verdicts_and_one_that_fails_stops_no_other(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = here / "broken" / "a_failing_one"
+    shutil.copytree(here / "experiments" / SLUG, broken)
+    file = broken / "figure.py"
+    file.write_text(file.read_text().replace("def claims", "def no_claims"))
+    monkeypatch.setattr(study_command, "all_studies", lambda: [broken, here / "experiments" / SLUG])
+    assert main(["study", "--all", "--size", "smoke", "executor=serial", "tracking=none"]) == 1
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[0].startswith("a_failing_one: study 1 of 2, ")
+    (second,) = [line for line in lines if line.startswith(f"{SLUG}: study 2 of 2, ")]
+    assert second.endswith(" left in all")
+    assert "defines no claims(table)" in said.err
+    head, failed, row, counts = lines[-4:]
+    assert [word.strip() for word in head.split("  ") if word] == ["study", "claim", "verdict", "number [interval]"]
+    assert failed.split()[:2] == ["a_failing_one", "failed"]
+    (folder,) = (one.parent for one in (here / "outputs" / "studies" / SLUG).glob("smoke/claims.json"))
+    (claim,) = read_claims(folder / "claims.json")
+    assert row.split(maxsplit=3) == [SLUG, claim.name, claim.verdict, claim.number()]
+    assert f"[{claim.low:.3g}, {claim.high:.3g}]" in row
+    assert counts == "2 claims: 1 undecided, 1 failed"
+    assert "training" not in said.err, "what is recorded is taken as it is"
+
+
+def test_progress_on_the_whole_stands_before_that_of_a_study(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study_command, "all_studies", lambda: [here / "experiments" / SLUG])
+    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.0)
+    assert main(["study", "--all", "--size", "smoke", "executor=serial", "tracking=none", f"outputs={tmp_path}"]) == 0
+    (first, *_) = (line for line in capsys.readouterr().err.splitlines() if "run-steps" in line)
+    assert first.startswith(f"{SLUG}, study 1 of 1, ")
+    assert " left in all: " in first
+
+
+def test_time_left_is_corrected_by_the_pace_so_far() -> None:
+    assert time_left([10.0, 30.0], 0, 0.0) == 40.0
+    assert time_left([10.0, 30.0], 1, 20.0) == 60.0
+    assert time_left([1.0, 30.0], 1, 20.0) == 30.0, "a second of planned training tells nothing of the pace"
+    assert time_left([10.0, 30.0], 2, 99.0) == 0.0

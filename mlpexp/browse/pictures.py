@@ -16,9 +16,8 @@ from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mlpexp.data.dataset import Parts
+    from mlpexp.figures import Figure
 
 PLACES = np.linspace(-0.5, 1.5, 81)
 """On the line between two solutions, which lie at 0 and at 1."""
