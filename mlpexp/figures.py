@@ -1,4 +1,4 @@
-"""Figures are functions of tables: pictures of runs. With layer_figures, learned_figures and paper, matplotlib's door.
+"""Figures are functions of tables: pictures of runs. matplotlib's door, with paper and *_figures.
 
 Flow: results → **figures** → illustration, paper.
 """
@@ -19,56 +19,12 @@ from mlpexp.records import Array, metric
 from mlpexp.results import Result
 from mlpexp.verdicts import labels, points, status_words, superscript
 
-SMALL_WIDTH = 480
-"""Pixels; a grid of pictures shows at most so many each."""
+COLOURS = "cividis"
+"""Grows evenly in lightness: the same in grey, and for the colour-blind."""
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe & Ito's, told apart by the colour-blind
 DOTS_PER_INCH = 120
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-
-
-def gradient_profile(start: Array, end: Array, title: str, theory: Array | None = None) -> Figure:
-    """‖δ_l‖ over depth before and after training, thin lines for seeds and a thick one for their geometric mean.
-
-    `start`, `end` are [seeds, L]; `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖ before training.
-    """
-    # drawn for every point of a sweep: margins and places of titles are given; solving for them triples the time
-    figure = Figure(figsize=(5.2, 3.4))
-    axes = figure.add_axes((0.16, 0.15, 0.81, 0.69))
-    draw_profile(axes, start, end, theory)
-    axes.set_title(title, y=1.09)
-    return figure
-
-
-def draw_profile(axes: Axes, start: Array, end: Array, theory: Array | None = None) -> None:
-    """What `gradient_profile` shows, in axes of one's own."""
-    layers = np.arange(1, start.shape[1] + 1)
-    for profiles, colour, name in ((start, BLUE, "before training"), (end, ORANGE, "after training")):
-        if not len(profiles):
-            continue
-        for profile in profiles:
-            axes.plot(layers, profile, color=colour, alpha=0.3, linewidth=0.8)
-        middle = np.exp(np.mean(np.log(profiles), axis=0))
-        axes.plot(layers, middle, color=colour, marker="o", markersize=3.5)
-        place, side = (0.0, "left") if colour == BLUE else (1.0, "right")
-        axes.text(place, 1.02, name, color=colour, ha=side, transform=axes.transAxes, fontsize="small")
-    if theory is not None and len(start):
-        last = np.exp(np.mean(np.log(start[:, -1])))
-        axes.plot(layers, last * np.exp(theory / 2), color="black", linestyle=(0, (1, 1.5)), linewidth=1.2)
-        axes.text(0.5, 1.02, "dotted: theory", ha="center", transform=axes.transAxes, fontsize="small")
-    axes_of_depth(axes, len(layers))
-    least_span(axes)
-    axes.xaxis.set_label_coords(0.5, -0.12)
-    axes.yaxis.set_label_coords(-0.145, 0.5)
-    if len(start) > 1:
-        axes.set_xlabel(f"layer (1: next to the input); thick: geometric mean of {len(start)} seeds", fontsize="small")
-
-
-def least_span(axes: Axes, decades: float = 2.0) -> None:
-    """Widen a log axis to at least so many decades: a signal that passes looks as flat as it is."""
-    low, high = np.log10(axes.get_ylim())
-    more = max(0.0, decades - (high - low)) / 2
-    axes.set_ylim(10 ** (low - more), 10 ** (high + more))
 
 
 class Picture(Figure):
@@ -147,15 +103,18 @@ def png(figure: Figure, tight: bool = False) -> bytes:
     return stream.getvalue()
 
 
-def small(content: bytes) -> bytes:
-    """A PNG as a smaller WebP, for grids of pictures."""
+def large_and_small(figure: Figure) -> tuple[bytes, bytes]:
+    """The figure as a PNG, and as a WebP of half its width and height, for grids of pictures; it is drawn once."""
     from PIL import Image
 
-    image = Image.open(BytesIO(content)).convert("RGB")
-    image.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
-    stream = BytesIO()
-    image.save(stream, "WEBP", quality=80, method=0)
-    return stream.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    figure.dpi = DOTS_PER_INCH
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    large, small = BytesIO(), BytesIO()
+    image.save(large, "PNG", compress_level=1)
+    image.reduce(2).save(small, "WEBP", quality=80, method=0)
+    return large.getvalue(), small.getvalue()
 
 
 def pdf(figure: Figure) -> bytes:

@@ -1,6 +1,6 @@
 """Which pictures lie in a run's folder, and so among its artifacts in MLflow.
 
-Flow: results → figures, layer_figures, learned_figures → **illustration** → run folders → tracking.
+Flow: results → figures, flow_figures, layer_figures, learned_figures → **illustration** → run folders → tracking.
 """
 
 import os
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpexp.figures import Figure, png, profiles_of, small
-from mlpexp.layer_figures import flow_of, gradient_flow, phase_diagram, ridges
+from mlpexp.figures import Figure, large_and_small, png, profiles_of
+from mlpexp.flow_figures import flow_of, gradient_flow
+from mlpexp.layer_figures import phase_diagram, ridges
 from mlpexp.projection import RIDGES, SMALL_PICTURE
 from mlpexp.results import Result
 from mlpexp.run_note import PICTURE
@@ -40,10 +41,10 @@ def illustrate(results: Sequence[Result]) -> None:
         if not len(start):
             continue  # nothing finite and positive: the sentence says so
         theory = None if first.theory is None else np.array(first.theory["log_delta2"])
-        content = png(gradient_flow(*flow_of(runs), start, end, first.condition, theory))
-        put(first.folder / SMALL_PICTURE, small(content))  # one a point: a grid of all seeds would say it many times
+        large, small = large_and_small(gradient_flow(*flow_of(runs), start, end, first.condition, theory))
+        put(first.folder / SMALL_PICTURE, small)  # one a point: a grid of all seeds would say it many times
         for run in runs:
-            put(run.folder / PICTURE, content)
+            put(run.folder / PICTURE, large)
 
 
 def phase_diagram_of(results: Sequence[Result]) -> Figure | None:

@@ -1,11 +1,7 @@
-"""Pictures of layers while a run trains: how its gradient flows, and how what is in its layers is distributed.
+"""Pictures of layers while a run trains: how what is in them is distributed, and which networks of a sweep train.
 
 Flow: records → figures → **layer_figures** → illustration.
 """
-
-import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,73 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from mlpexp.figures import draw_profile
-from mlpexp.records import Array, evenly_spaced, log_spaced
-from mlpexp.results import Result
-from mlpexp.verdicts import superscript
+from mlpexp.figures import COLOURS
+from mlpexp.records import Array, log_spaced
 
-COLOURS = "cividis"
-"""Grows evenly in lightness: the same in grey, and for the colour-blind."""
-
-MOST_COLUMNS, LEAST_DECADES = 80, 2.0
 RIDGE_LAYERS, RIDGE_MOMENTS = 6, 10
 RISE, MOST_HEIGHT = 1.3, 1.5
-
-
-def gradient_flow(
-    steps: NDArray[np.int64], signal: Array, start: Array, end: Array, title: str, theory: Array | None = None
-) -> Figure:
-    """‖δ_l‖ as colour, layer over step; beside it the profiles over depth at both ends, with theory's.
-
-    `signal` [T, L] at `steps` [T], which are drawn evenly on a log axis; `start`, `end`, `theory` as in
-    `gradient_profile`. The colours span two decades at least, so that small changes look small.
-    """
-    figure = Figure(figsize=(8.6, 3.4))
-    chosen = log_spaced(len(steps), MOST_COLUMNS)
-    _draw_flow(figure.add_axes((0.075, 0.15, 0.42, 0.69)), steps[chosen], signal[chosen])
-    draw_profile(figure.add_axes((0.585, 0.15, 0.4, 0.69)), start, end, theory)
-    figure.suptitle(title, y=0.98)
-    return figure
-
-
-def _draw_flow(axes: Axes, steps: NDArray[np.int64], signal: Array) -> None:
-    """The heat map and its scale, in one pair of axes without ticks: letters that are placed cost half as much."""
-    with np.errstate(divide="ignore"):
-        logarithms = np.log10(signal.T)  # [L, t]
-    finite = logarithms[np.isfinite(logarithms)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 1.0)
-    more = max(0.0, LEAST_DECADES - (high - low)) / 2
-    low, high = low - more, high + more
-    shades: dict[str, Any] = {"origin": "lower", "cmap": COLOURS, "vmin": low, "vmax": high, "interpolation": "nearest"}
-    axes.imshow(np.ma.masked_invalid(logarithms), extent=(0, 1, 0, 1), **shades)
-    axes.imshow(np.linspace(low, high, 64)[:, None], extent=(1.03, 1.07, 0, 1), **shades)
-    axes.set(xlim=(0, 1.16), ylim=(0, 1), aspect="auto")
-    axes.axis("off")
-    depth, count = logarithms.shape
-    missing = "" if len(finite) == logarithms.size else "; white: 0 or not finite"
-    for place in evenly_spaced(count, 5):
-        axes.text((place + 0.5) / count, -0.025, str(steps[place]), ha="center", va="top")
-    for place in range(0, depth, math.ceil(depth / 10)):
-        axes.text(-0.015, (place + 0.5) / depth, str(place + 1), ha="right", va="center")
-    decades = np.arange(math.ceil(low), math.floor(high) + 1)
-    for decade in decades[:: max(1, math.ceil(len(decades) / 5))]:
-        axes.text(1.085, (decade - low) / (high - low), f"10{superscript(int(decade))}", va="center", fontsize="small")
-    axes.text(0.5, -0.12, f"step (updates), log-spaced{missing}", ha="center", va="top")
-    axes.text(-0.13, 0.5, "layer (1 is next to the input)", rotation=90, ha="center", va="center")
-    axes.text(1.15, 1.02, "backpropagated signal ‖δₗ‖", ha="right", fontsize="small")
-
-
-def flow_of(runs: Sequence[Result]) -> tuple[NDArray[np.int64], Array]:
-    """Steps [T] at which δ of any seed was measured, and ‖δ_l‖ there, the geometric mean over seeds that have one."""
-    measured = [run.record.measured("delta_norm") for run in runs]
-    steps = max((own for own, _ in measured), key=len)
-    logarithms = np.full((len(measured), len(steps), measured[0][1].shape[1]), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for seed, (own, values) in enumerate(measured):
-            logarithms[seed, np.searchsorted(steps, own)] = np.log(values.astype(np.float64))
-        count = np.isfinite(logarithms).sum(axis=0)
-        total = np.where(np.isfinite(logarithms), logarithms, 0).sum(axis=0)
-        return steps, np.where(count > 0, np.exp(total / count), np.nan)
 
 
 def ridges(steps: NDArray[np.int64], counts: Array, edges: Array, quantity: str, title: str) -> Figure:

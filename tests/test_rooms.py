@@ -52,7 +52,7 @@ def test_import_contracts_hold() -> None:
     ("package", "doors"),
     [
         ("mlflow", ["dashboard_app", "tracking"]),
-        ("matplotlib", ["figures", "layer_figures", "learned_figures", "paper"]),
+        ("matplotlib", ["figures", "flow_figures", "layer_figures", "learned_figures", "paper"]),
         ("optuna", [f"search.{n}" for n in ("dimensions", "studies", "drive", "report", "request", "command")]),
         ("plotly", ["gradient_flow"]),
         ("hydra", ["composition", "hydra_app", "search.command", "search.dimensions", "search.request", "sweep"]),
