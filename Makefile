@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -32,6 +32,9 @@ lint: setup ## ruff, mypy and the arrows between rooms
 format: setup ## let ruff write the code its way
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## pages of every module, from their docstrings, into outputs/docs
+	@$(BIN)/python -m mlpexp.pages outputs/docs
 
 clean: ## remove the environment and caches; outputs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

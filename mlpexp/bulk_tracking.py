@@ -14,6 +14,7 @@ from typing import Self
 
 from mlpexp.projection import Point, Projection, artifacts, project, version_of
 from mlpexp.results import Result
+from mlpexp.run_note import NOTE, filled
 
 LAYOUT = "dc11669786a5"
 """The revision of MLflow 3.17's tables, as alembic names it."""
@@ -86,6 +87,7 @@ class BulkWriter:
         head = (run_id, shown.name, "UNKNOWN", "", "", "unknown", "FINISHED", shown.start, shown.end, "", "active")
         rows["runs"].append((*head, place, self.experiment))
         tags = shown.tags | {"mlflow.runName": shown.name, "mlpexp.tracked": version}
+        tags[NOTE] = filled(tags[NOTE], str(self.experiment), run_id)
         rows["tags"] += [(key, value, run_id) for key, value in tags.items()]
         rows["params"] += [(key, value, run_id) for key, value in shown.params.items()]
         rows["metrics"] += [(*one, False, run_id) for one in shown.points]

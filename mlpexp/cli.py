@@ -30,6 +30,7 @@ HOMES = {
     "runs": "listing",
     "show": "page",
     "compare": "comparison",
+    "pictures": "pictures",
     "doctor": "doctor",
     "clean": "leftovers",
     "completion": "completion",
@@ -205,9 +206,10 @@ def _sync(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from mlpexp.config import Tracking, absolute_outputs
-    from mlpexp.figures import illustrate
+    from mlpexp.illustration import illustrate
     from mlpexp.results import recorded
-    from mlpexp.tracking import SHOWN, show_runs
+    from mlpexp.shown import SHOWN
+    from mlpexp.tracking import show_runs
 
     outputs = Path(absolute_outputs(options.outputs))
     open_runs = [run for run in recorded(outputs) if options.uri or not (run.folder / SHOWN).exists()]

@@ -9,13 +9,17 @@ import sys
 import webbrowser
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from mlpexp import views
+from mlpexp import addresses, views
 from mlpexp.config import absolute_outputs
 from mlpexp.refusals import ConfigError
+
+APPLICATION = "mlpexp"
+"""The name of dashboard_app.py among MLflow's applications."""
 
 STUDIES = "optuna.journal"
 """The file in an outputs folder that keeps the studies of searches."""
@@ -29,11 +33,14 @@ def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
     database = Path(absolute_outputs(outputs)) / "mlflow.db"
     if not database.exists():
         raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
-    page = comparison(database, sweep) if sweep else "experiments?workflowType=machine_learning"
-    port = port or free_port()
-    address = f"http://127.0.0.1:{port}/#/"
+    page = comparison(database, sweep) if sweep else f"experiments?{views.LINKED}"
+    port = port or addresses.last_port(database.parent) or free_port()
+    begin = f"http://127.0.0.1:{port}/{'start' if starts_well() else ''}"
+    address = f"{begin}#/"
+    addresses.keep(database.parent, port, begin)
     ready = [f"{name}: {address}{views.page(experiment, name)}" for experiment, name in ready_views(database)]
-    return _until_ctrl_c(command(database, port), address + page, ready)
+    notice = views.unknown(version("mlflow"))
+    return _until_ctrl_c(command(database, port), address + page, [*ready, *([notice] if notice else [])])
 
 
 def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> int:
@@ -84,7 +91,7 @@ def comparison(database: Path, sweep: str) -> str:
     if has_views(database, experiment, views.TAG + views.key("curves", sweep)):
         return views.page(experiment, "curves", sweep)
     chosen = quote(views.sweep_filter(sweep))  # shown before there were views
-    return f"experiments/{experiment}/runs?searchFilter={chosen}&compareRunsMode=CHART&workflowType=machine_learning"
+    return f"experiments/{experiment}/runs?searchFilter={chosen}&compareRunsMode=CHART&{views.LINKED}"
 
 
 def ready_views(database: Path) -> list[tuple[str, str]]:
@@ -111,8 +118,13 @@ def command(database: Path, port: int) -> list[str]:
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", hosts,
-        "--uvicorn-opts", "--log-level warning",
+        "--uvicorn-opts", "--log-level warning", *(["--app-name", APPLICATION] if starts_well() else []),
     ]  # fmt: skip
+
+
+def starts_well() -> bool:
+    """Whether MLflow finds our start page: it is announced by the installed package, not by a mere folder of code."""
+    return any(one.name == APPLICATION for one in entry_points(group="mlflow.app"))
 
 
 def environment() -> dict[str, str]:

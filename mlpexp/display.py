@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,7 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from mlpexp.addresses import address
 from mlpexp.config import Config, absolute_outputs
+from mlpexp.gradient_verdict import GradientVerdict, gradient_verdict, signal_profile, verdict_word
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
@@ -30,8 +33,6 @@ from mlpexp.verdicts import (
     points,
     power_of_ten,
     ranked,
-    signal_profile,
-    signal_sentence,
     status_words,
     superscript,
     varying,
@@ -177,6 +178,8 @@ def show_points(results: Sequence[Result], console: Console, show_test: bool = F
     _tell_scale(groups, console, bootstrap)
     if len(groups) > 1:
         console.print("Δ best: difference to the best point, paired by seed", style="dim", highlight=False)
+    if any(isinstance(gradient_verdict(runs), GradientVerdict) for runs in groups.values()):
+        console.print("δ: by what it is multiplied a layer before training, on its way back to layer 1", style="dim")
     if not show_test:
         console.print("test scores are kept for the end: --test shows them", style="dim", highlight=False)
 
@@ -228,6 +231,10 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
     for part in parts:
         table.add_column(leading_score(everyone, part)[0].replace("/", "/\n"), justify="right", no_wrap=True)
     table.add_column("Δ best", justify="right", no_wrap=True)
+    verdicts = {point: gradient_verdict(runs) for point, runs in groups.items()}
+    tells_signal = any(isinstance(verdict, GradientVerdict) for verdict in verdicts.values())
+    if tells_signal:
+        table.add_column("δ", overflow="fold")
     tells_ends = any(run.status != "finished" for run in everyone)
     if tells_ends:
         table.add_column("ended", overflow="fold")
@@ -236,8 +243,14 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
         against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
         difference = "best" if point == order[0] else "–" if against is None else str(against)
         cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
-        table.add_row(*names[point], *cells, difference, *([status_words(runs)] if tells_ends else []))
+        told = [_signal_cell(verdicts[point])] if tells_signal else []
+        table.add_row(*names[point], *cells, difference, *told, *([status_words(runs)] if tells_ends else []))
     return table
+
+
+def _signal_cell(verdict: GradientVerdict | str) -> str:
+    """`×0.236 vanishing`: by what δ is multiplied a layer."""
+    return verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:#.2g} {verdict.word}"
 
 
 def _headline(key: str) -> str:
@@ -293,9 +306,9 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
         axis = f"10{superscript(low)}".ljust(width - len(f"10{superscript(high)}")) + f"10{superscript(high)}"
         table.add_row("", *[Text(axis, style="dim")] * len(row))
         console.print(table)
-    for point, profile in known.items():
+    for point in known:
         prefix = f"{names[point]}: " if len(groups) > 1 else ""
-        console.print(f"{prefix}{signal_sentence(profile)}", highlight=False, soft_wrap=True)
+        console.print(f"{prefix}{gradient_verdict(groups[point])}", highlight=False, soft_wrap=True)
 
 
 def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: int) -> Text:
@@ -338,7 +351,8 @@ def show_places(results: Sequence[Result], config: Config, console: Console, swe
             search = f', search for tags."mlpexp.sweep" LIKE "%{sweep}%"' if sweep else ""
             line = f"{redact(config.tracking.uri)}{search}"
         told = "compare them in the dashboard" if sweep else "look at them in the dashboard"
-        console.print(f"{told}: {line}", style="dim", highlight=False, soft_wrap=True)
+        known = address(results, config.tracking, Path(outputs), sweep)
+        console.print(f"{told}: {known or line}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_data_list() -> None:

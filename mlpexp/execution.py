@@ -245,6 +245,7 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
     """What each run folder says beside what training finds."""
     from mlpexp.data import prepare
     from mlpexp.measurement_catalogue import of_kind
+    from mlpexp.predictions import input_lengths, theory_of
     from mlpexp.records import metric
     from mlpexp.shapes import layout_of
 
@@ -286,11 +287,13 @@ def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
         "went_on_from_step": task.step,
     }
     told = task.warnings or [[]] * len(configs)
+    lengths = input_lengths(parts.training.features)
     return [
         {
             "fingerprint": fingerprint,
             "config": config.record(),
-            "result": result | {"stem": config.stem(), "warnings": list(warnings)},
+            "result": result
+            | {"stem": config.stem(), "warnings": list(warnings), "theory": theory_of(config, layout, lengths)},
             "pace": asdict(pace),
             "normalisation": normalisation,
             "environment": environment(),

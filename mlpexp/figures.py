@@ -1,22 +1,23 @@
 """Figures are functions of tables: pictures of runs. With paper.py the only import of matplotlib.
 
-Flow: results → **figures** → run folders, tracking.
+Flow: results → **figures** → illustration, paper.
 """
 
-import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from mlpexp.projection import PICTURE, SMALL_PICTURE
+from mlpexp.gradient_verdict import gradient_verdict, signal_profile, verdict_word
 from mlpexp.records import Array, metric
 from mlpexp.results import Result
-from mlpexp.verdicts import labels, points, signal_profile, signal_sentence, status_words, superscript
+from mlpexp.verdicts import labels, points, status_words, superscript
 
 SMALL_WIDTH = 480
 """Pixels; a grid of pictures shows at most so many each."""
@@ -26,38 +27,21 @@ DOTS_PER_INCH = 120
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
-def illustrate(results: Sequence[Result]) -> None:
-    """Put a picture of the gradient profile into each run's folder; it is drawn once a point, for all its seeds."""
-    for runs in points(results).values():
-        if all((run.folder / PICTURE).exists() for run in runs):
-            continue
-        if any("delta_norm" not in run.record.quantities for run in runs):
-            continue
-        start, end = _profiles(runs)
-        if not len(start):
-            continue  # nothing finite and positive: the sentence says so
-        content = png(gradient_profile(start, end, title=runs[0].condition))
-        first = min(runs, key=lambda run: run.config.seed)
-        _put(first.folder / SMALL_PICTURE, small(content))  # one a point: a grid of all seeds would say it many times
-        for run in runs:
-            _put(run.folder / PICTURE, content)
-
-
-def _put(file: Path, content: bytes) -> None:
-    """A file that is whole whenever it is there."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    os.replace(beside, file)
-
-
-def gradient_profile(start: Array, end: Array, title: str) -> Figure:
+def gradient_profile(start: Array, end: Array, title: str, theory: Array | None = None) -> Figure:
     """‖δ_l‖ over depth before and after training, thin lines for seeds and a thick one for their geometric mean.
 
-    `start`, `end` are [seeds, L].
+    `start`, `end` are [seeds, L]; `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖ before training.
     """
     # drawn for every point of a sweep: margins and places of titles are given; solving for them triples the time
     figure = Figure(figsize=(5.2, 3.4))
-    axes = figure.add_axes((0.15, 0.15, 0.82, 0.69))
+    axes = figure.add_axes((0.16, 0.15, 0.81, 0.69))
+    draw_profile(axes, start, end, theory)
+    axes.set_title(title, y=1.09)
+    return figure
+
+
+def draw_profile(axes: Axes, start: Array, end: Array, theory: Array | None = None) -> None:
+    """What `gradient_profile` shows, in axes of one's own."""
     layers = np.arange(1, start.shape[1] + 1)
     for profiles, colour, name in ((start, BLUE, "before training"), (end, ORANGE, "after training")):
         if not len(profiles):
@@ -68,13 +52,23 @@ def gradient_profile(start: Array, end: Array, title: str) -> Figure:
         axes.plot(layers, middle, color=colour, marker="o", markersize=3.5)
         place, side = (0.0, "left") if colour == BLUE else (1.0, "right")
         axes.text(place, 1.02, name, color=colour, ha=side, transform=axes.transAxes, fontsize="small")
-    _axes_of_depth(axes, len(layers))
-    axes.set_title(title, y=1.09)
+    if theory is not None and len(start):
+        last = np.exp(np.mean(np.log(start[:, -1])))
+        axes.plot(layers, last * np.exp(theory / 2), color="black", linestyle=(0, (1, 1.5)), linewidth=1.2)
+        axes.text(0.5, 1.02, "dotted: theory", ha="center", transform=axes.transAxes, fontsize="small")
+    axes_of_depth(axes, len(layers))
+    least_span(axes)
     axes.xaxis.set_label_coords(0.5, -0.12)
-    axes.yaxis.set_label_coords(-0.12, 0.5)
+    axes.yaxis.set_label_coords(-0.145, 0.5)
     if len(start) > 1:
         axes.set_xlabel(f"layer (1: next to the input); thick: geometric mean of {len(start)} seeds", fontsize="small")
-    return figure
+
+
+def least_span(axes: Axes, decades: float = 2.0) -> None:
+    """Widen a log axis to at least so many decades: a signal that passes looks as flat as it is."""
+    low, high = np.log10(axes.get_ylim())
+    more = max(0.0, decades - (high - low)) / 2
+    axes.set_ylim(10 ** (low - more), 10 ** (high + more))
 
 
 class Picture(Figure):
@@ -87,7 +81,7 @@ class Picture(Figure):
 def picture_of_run(run: Result) -> Figure:
     """Losses over steps on the left; on the right ‖δ_l‖ over depth before and after training, where it was measured."""
     figure = Picture(figsize=(9, 3.4), layout="constrained")
-    starts, ends = _profiles([run])
+    starts, ends = profiles_of([run])
     columns = 2 if len(starts) and run.config.model.depth > 1 else 1
     curves, *beside = figure.subplots(1, columns, squeeze=False)[0]
     for part, colour in (("batch", GREY), ("train", BLUE), ("validation", ORANGE)):
@@ -110,7 +104,7 @@ def picture_of_run(run: Result) -> Figure:
         for profiles, colour, name in ((starts, BLUE, "before training"), (ends, ORANGE, "after training")):
             for profile in profiles:
                 axes.plot(layers, profile, color=colour, marker="o", markersize=3.5, label=name)
-        _axes_of_depth(axes, len(layers))
+        axes_of_depth(axes, len(layers))
         axes.legend(frameon=False)
     figure.suptitle(f"{run.name}, {status_words([run])}", fontsize="medium")
     return figure
@@ -123,18 +117,16 @@ def compare_profiles(results: Sequence[Result]) -> Figure:
     groups = points(results)
     depth = 1
     for (point, runs), colour in zip(groups.items(), PALETTE * (len(groups) // len(PALETTE) + 1), strict=False):
-        start, _ = _profiles(runs)
+        start, _ = profiles_of(runs)
         middle = signal_profile(runs)
         if middle is None or not len(start):
             continue
         depth = max(depth, len(middle))
         layers = np.arange(1, len(middle) + 1)
         axes.fill_between(layers, start.min(axis=0), start.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        sentence = signal_sentence(middle).rpartition(": ")[2]
-        axes.plot(
-            layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {sentence}"
-        )
-    _axes_of_depth(axes, depth)
+        word = verdict_word(gradient_verdict(runs))
+        axes.plot(layers, middle, color=colour, marker="o", markersize=3.5, label=f"{labels(groups)[point]}: {word}")
+    axes_of_depth(axes, depth)
     if axes.lines:
         axes.legend(frameon=False, loc="best", title="line: geometric mean, band: range over seeds", alignment="left")
     return figure
@@ -187,7 +179,7 @@ def close(figure: Figure) -> None:
     pyplot.close(figure)
 
 
-def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
+def profiles_of(runs: Sequence[Result]) -> tuple[Array, Array]:
     """‖δ_l‖ of each seed at its first and at its last finite row, two arrays [seeds, L]."""
     starts: list[Array] = []
     ends: list[Array] = []
@@ -201,11 +193,8 @@ def _profiles(runs: Sequence[Result]) -> tuple[Array, Array]:
     return np.array(starts).reshape(-1, depth), np.array(ends).reshape(-1, depth)
 
 
-def _axes_of_depth(axes: object, depth: int) -> None:
-    from matplotlib.axes import Axes
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-
-    assert isinstance(axes, Axes)
+def axes_of_depth(axes: Axes, depth: int) -> None:
+    """Layers below, ‖δ_l‖ on a log axis beside."""
     axes.set_yscale("log")
     axes.set_xlabel("layer (1 is next to the input)")
     axes.set_ylabel("backpropagated signal ‖δₗ‖")

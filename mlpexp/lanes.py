@@ -83,7 +83,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     dtype, device = DTYPES[first.training.dtype], torch.device(first.executor.device)
     layout = layout_of(first.model, parts.dataset.inputs, parts.dataset.outputs)
     seeds = [config.stream_seeds() for config in configs]
-    schemes = [_scheme(config) for config in configs]
+    schemes = [scheme_of(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
     network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
     _scale_on_data(network, configs, parts.training.features)
@@ -130,14 +130,15 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     )
 
 
-def _scheme(config: Config) -> Scheme:
+def scheme_of(config: Config) -> Scheme:
+    """How a config draws its first weights."""
     keys, model = config.initialisation.model_dump(exclude={"name", "examples"}), config.model
     if config.initialisation.name == "critical":
-        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: _in_theory(model, name))
+        keys["sigma_w"] = sigma_w(model, config.initialisation.sigma_b, lambda name: in_theory(model, name))
     return SCHEMES[config.initialisation.name](**keys)
 
 
-def _in_theory(model: Model, name: str) -> InTheory:
+def in_theory(model: Model, name: str) -> InTheory:
     """A file of the user's own, as theory takes it."""
     return of_torch(name, *functions_of((model.activation_sources or {})[name], name))
 

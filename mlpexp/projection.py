@@ -4,7 +4,6 @@ Flow: run folder → **projection** → tracking.
 """
 
 import json
-import math
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,20 @@ from typing import NamedTuple
 import numpy as np
 
 from mlpexp.config import digest
+from mlpexp.gradient_verdict import gradient_verdict, verdict_numbers, verdict_word
+from mlpexp.measurement_catalogue import of_kind
 from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
-from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
+from mlpexp.run_note import NOTE, PICTURE, note_of
 from mlpexp.views import IMAGE, POINT
 
 MOST_POINTS, CURVE_POINTS, LAYER_STEPS = 600, 100, 20
 PROFILE_POINTS, LAYER_CURVE_POINTS = 200, 160
 LAYER_CURVES = ("delta_norm", "gradient_norm")
 PARAMETER_CHARACTERS = 6000
-PICTURE, SMALL_PICTURE = "gradient_profile.png", "gradient_profile.webp"
-ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE)
+SMALL_PICTURE = "gradient_flow.webp"
+RIDGES = {name: f"{name}.png" for name in of_kind("histograms")}
+ARTIFACTS = ("config.yaml", "environment.json", "result.json", PICTURE, *RIDGES.values())
 
 
 class Point(NamedTuple):
@@ -56,7 +58,7 @@ def project(result: Result, sweep: str | None = None) -> Projection:
         name=result.name,
         start=start,
         end=start + int(result.facts["seconds"] * 1000),
-        tags=_tags(result) | ({"mlpexp.sweep": sweep} if sweep else {}),
+        tags=_tags(result, sweep) | ({"mlpexp.sweep": sweep} if sweep else {}),
         params={key: str(value)[:PARAMETER_CHARACTERS] for key, value in flat.items() if value is not None},
         points=points_of(result),
         dataset=_dataset(result),
@@ -68,22 +70,23 @@ def version_of(result: Result) -> str:
     return str(int(result.facts["started"] * 1000))
 
 
-def _tags(result: Result) -> dict[str, str]:
+def _tags(result: Result, sweep: str | None) -> dict[str, str]:
     facts = result.facts
     environment = json.loads((result.folder / "environment.json").read_text())
-    sentence = signal_sentence(signal_profile([result]))
+    verdict = gradient_verdict([result])
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),
         "mlpexp.condition": result.condition,
-        POINT: _group(result),
+        POINT: group_of(result),
         "mlpexp.status": result.status,
         "mlpexp.numerics": digest(result.numerics)[:8],
-        "mlpexp.signal": sentence,
+        "mlpexp.gradient": str(verdict),
+        "mlpexp.verdict": verdict_word(verdict),
         "mlpexp.folder": str(result.folder),
         "mlflow.source.name": "mlpexp",
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": _note(result, sentence),
+        NOTE: note_of(result, str(verdict), [sweep] if sweep else []),
     }
     if (result.folder / SMALL_PICTURE).exists():
         tags["mlflow.loggedImages"] = "True"  # the page looks for pictures in runs that say so
@@ -109,27 +112,10 @@ def artifacts(result: Result) -> dict[str, Path]:
     return {place: file for place, file in found.items() if file.exists()}
 
 
-def _group(result: Result) -> str:
+def group_of(result: Result) -> str:
     """`relu-d8-w64-he-adam η 0.001 · 3f2a`: short, the same for all seeds, and the point's hash tells the rest."""
     rate = result.config.flat().get("optimizer.learning_rate")
     return f"{result.condition}{f' η {rate}' if rate is not None else ''} · {result.config.point()[:4]}"
-
-
-def _note(result: Result, sentence: str) -> str:
-    """What the run's page says first."""
-    ended = f"diverged at step {result.facts['diverged_at_step']}" if result.status == "diverged" else result.status
-    spent = result.spent
-    took = "".join(f"{spent[unit]:,} {unit}, " for unit in ("updates", "examples") if unit in spent)
-    took += f"{power_of_ten(spent['flops'])} FLOPs; " if spent else ""
-    odd = "".join(f"\n- {line}" for line in result.warnings)
-    rows = [f"| {name} | {value:.4g} |" for name, value in result.scores.items()]
-    table = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "no scores"
-    return (
-        f"**{ended.replace('_', ' ')}**: {took}{sentence}.\n{odd}\n\n{table}\n\n"
-        f"Point `{result.config.point()}` ({result.condition}), seed {result.config.seed}, fingerprint "
-        f"`{result.fingerprint}`. The picture is `{PICTURE}` among the artifacts, of all seeds of the point; "
-        f"the full record is `{result.folder}`.\n"
-    )
 
 
 def _dataset(result: Result) -> dict[str, str]:
@@ -163,8 +149,8 @@ def points_of(result: Result) -> list[Point]:
     for name, value in result.scores.items():
         kind, _, part = name.partition("/")
         add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
-    if result.signal:
-        add("signal/layer_1_over_last_log10", math.log10(result.signal), 0)
+    for name, number in verdict_numbers(gradient_verdict([result])).items():
+        add(name, number.value, 0)
     measured = {quantity: record.measured(quantity) for quantity in record.quantities}
     depth = result.config.model.depth
     shown = (

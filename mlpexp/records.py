@@ -7,11 +7,19 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+
+SIGNAL, FACTOR, THEORY_FACTOR = (
+    "signal/layer_1_over_last_log10",
+    "signal/factor_per_layer",
+    "signal/factor_per_layer_theory",
+)
+"""What the numbers of a gradient verdict are called in MLflow and in a sweep's table."""
 
 PARTS = ("train", "validation", "test")
 
@@ -61,6 +69,7 @@ def layer_metric(quantity: str, layer: int, depth: int) -> str:
     return f"{quantity}/layer_{layer:0{max(2, len(str(depth)))}d}"
 
 
+@lru_cache(maxsize=4096)  # every record asks the same of its columns
 def layer_of(name: str) -> tuple[str, int] | None:
     """The inverse of `layer_metric`: (quantity, layer), or None for another metric."""
     match = re.fullmatch(r"(\w+)/layer_(\d{2,})", name)

@@ -59,7 +59,8 @@ class Record:
 
         missing = [name for name in names if name not in self._read]
         if missing:
-            table = pq.read_table(self.file, columns=missing)
+            with pq.ParquetFile(self.file) as file:  # a file of some kilobytes: threads and a data set cost more
+                table = file.read(missing, use_threads=False)
             self._read |= {name: table.column(name).to_numpy() for name in missing}
         return [self._read[name] for name in names]
 
@@ -252,6 +253,12 @@ class Result:
         if "delta_norm" not in self.record.quantities or self.config.model.depth == 1:
             return None
         return signal_ratio(self.record["delta_norm"][0])
+
+    @property
+    def theory(self) -> dict[str, list[float]] | None:
+        """What theory predicts before training, a number a layer (mlpexp/predictions.py); None where nothing."""
+        found: dict[str, Any] = self.facts.get("theory", {"undefined": "records older than theory have none"})
+        return None if "undefined" in found else found
 
     def plot(self) -> Any:
         """A matplotlib figure of the run: losses over steps, and ‖δ_l‖ over depth before and after training.

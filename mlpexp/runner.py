@@ -331,6 +331,7 @@ def tracker(
 
     opened: list[Any] = []
     away: list[Exception] = []
+    flows: list[Any] = []
 
     def prepare() -> None:
         from mlpexp.tracking import Store
@@ -343,12 +344,16 @@ def tracker(
             raise
 
     def show(results: list[Result]) -> None:
-        from mlpexp.figures import illustrate
+        from mlpexp.gradient_flow import Flows
+        from mlpexp.illustration import illustrate
 
         own = [Result(result.folder).asked_for(result.config) for result in results]  # read here, let go with them
         for result in own:
             result.record.whole()  # read once, for the picture and for the store
         illustrate(own)
+        if sweep:
+            flows[:] = flows or [Flows(order.outputs, sweep)]
+            flows[0].add(own)
         if away:
             raise away[0]  # it was tried: a locked store costs one wait, not one a batch
         try:
@@ -357,13 +362,21 @@ def tracker(
             away.append(error)
             raise
 
+    def keep_flows() -> None:
+        page = flows[0].write() if flows else None
+        if page is not None and not away:
+            opened[0].keep_pictures(sweep, page)
+
     with ThreadPoolExecutor(1, "tracking") as writer:
         batches = [writer.submit(prepare)]
         complete = complete or WholePoints(order)
         yield lambda results: batches.extend(writer.submit(show, runs) for runs in complete.after(results))
         batches += [writer.submit(show, runs) for runs in complete.rest()]
+        batches.append(writer.submit(keep_flows))
         display.waiting("writing to MLflow")
         errors = [error for batch in batches if (error := batch.exception())]
+    if opened and opened[0].notice:
+        display.note(opened[0].notice)
     if errors:
         display.note(
             f"MLflow was not reached ({(str(errors[0]).splitlines() or ['?'])[0]}); the runs are recorded under "

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from mlpexp import yaml_text
 from mlpexp.composition import Composer, parse
-from mlpexp.config import Config, digest
+from mlpexp.config import Config, absolute_outputs, digest
 from mlpexp.display import counted, show_places, show_points, show_profiles, spelt
 from mlpexp.estimates import training_seconds
 from mlpexp.journal import json_bytes, write_atomically
@@ -29,8 +29,9 @@ from mlpexp.results import Result
 from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
-from mlpexp.verdicts import points, validation_score
+from mlpexp.verdicts import points, validation_score, varying
 
+SIGMA_W = "initialisation.sigma_w"
 ASKS_CONFIG = re.compile(r"\$\{(?!hydra[.:])")
 """An interpolation of the point's own values."""
 
@@ -127,7 +128,27 @@ class Sweep:
         if len(points(results)) <= MOST_PROFILES:
             show_profiles(results, console)
         console.print(f"all points as a table: {file}", style="dim", highlight=False, soft_wrap=True)
+        self._show_phases(config, results, console)
         show_places(results, config, console, self.name)
+
+    def _show_phases(self, config: Config, results: Sequence[Result], console: Console) -> None:
+        """The phase diagram of a sweep over σ_w and depth, in its folder and among its pictures in MLflow."""
+        if SIGMA_W not in varying(points(results))[0]:
+            return  # matplotlib is loaded for those sweeps alone
+        from mlpexp.figures import png
+        from mlpexp.illustration import phase_diagram_of, put
+
+        figure = phase_diagram_of(results)
+        if figure is None:
+            return
+        file = self.folder / "phase_diagram.png"
+        put(file, png(figure))
+        console.print(f"phase diagram: {file}", style="dim", highlight=False, soft_wrap=True)
+        if config.tracking.name == "mlflow":
+            from mlpexp.tracking import Store
+
+            with suppress(RuntimeError):  # the store is away, and it was told
+                Store(config.tracking, Path(absolute_outputs(config.outputs))).keep_sweep_file(self.name, file)
 
 
 def _tell(error: Exception, console: Console) -> NoReturn:

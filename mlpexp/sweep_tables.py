@@ -5,13 +5,14 @@ Flow: results, tuning → **sweep_tables** → the sweep's folder.
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlpexp.records import PARTS, metric
+from mlpexp.gradient_verdict import gradient_verdict, verdict_numbers, verdict_word
+from mlpexp.records import FACTOR, PARTS, SIGNAL, THEORY_FACTOR, metric
 from mlpexp.results import Result
 from mlpexp.tuning import Pick
-from mlpexp.verdicts import labels, leading_score, mean, paired_difference, points, ranked, varying
+from mlpexp.verdicts import Mean, labels, leading_score, mean, paired_difference, points, ranked, varying
 
 SCORES = [metric(kind, part) for kind in ("accuracy", "loss") for part in PARTS] + ["gap/accuracy", "gap/loss"]
 
@@ -28,7 +29,8 @@ def write_points(file: Path, results: Sequence[Result], bootstrap: bool = False)
     columns = [column for name in (*SCORES, difference) for column in (name, f"{name}/low", f"{name}/high")]
     with open(file, "w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["point", "label", *keys, "runs", "diverged", *columns, "fingerprints"])
+        signals = [SIGNAL, f"{SIGNAL}/low", f"{SIGNAL}/high", FACTOR, THEORY_FACTOR]
+        writer.writerow(["point", "label", *keys, "runs", "diverged", *columns, "verdict", *signals, "fingerprints"])
         for point, runs in groups.items():
             means = [mean([run.scores[name] for run in runs if name in run.scores], bootstrap) for name in SCORES]
             against = paired_difference(runs, groups[best], judged, bootstrap)
@@ -38,7 +40,11 @@ def write_points(file: Path, results: Sequence[Result], bootstrap: bool = False)
             diverged = sum(run.status == "diverged" for run in runs)
             own = (flats[point].get(key) for key in keys)
             fingerprints = " ".join(run.fingerprint for run in runs)
-            writer.writerow([point, names[point], *own, len(runs), diverged, *cells, fingerprints])
+            verdict = gradient_verdict(runs)
+            numbers = verdict_numbers(verdict)
+            passed = [number for name in (SIGNAL, FACTOR, THEORY_FACTOR) for number in _signal_cells(name, numbers)]
+            row = [point, names[point], *own, len(runs), diverged, *cells, verdict_word(verdict), *passed, fingerprints]
+            writer.writerow(row)
 
 
 def write_tuning(file: Path, picks: Sequence[Pick]) -> None:
@@ -55,6 +61,15 @@ def write_tuning(file: Path, picks: Sequence[Pick]) -> None:
                 own = (candidate.choice[key] for key in keys)
                 edge = picked and bool(pick.on_edge)
                 writer.writerow([" ".join(pick.overrides), *own, score, picked, edge, fingerprints])
+
+
+def _signal_cells(name: str, numbers: Mapping[str, Mean]) -> list[object]:
+    """A number of a gradient verdict, with its interval where it has one."""
+    count = 3 if name == SIGNAL else 1
+    if name not in numbers:
+        return [""] * count
+    found = numbers[name]
+    return [_cell(value) for value in (found.value, found.low, found.high)[:count]]
 
 
 def _cell(value: float) -> object:

@@ -4,32 +4,31 @@ Flow: run folder → **tracking** → MLflow; the only import of mlflow. Writing
 from the record, and the tag `mlpexp.tracked` is set last.
 """
 
-import json
 import logging
 import os
 import shutil
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
-from mlpexp.journal import write_atomically
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.projection import Projection, artifacts, metric_names, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
-from mlpexp.views import known, metrics_in, note, tags
-
-SHOWN = ".shown"
-NOTE = "mlflow.note.content"
+from mlpexp.run_note import FLOW_PAGE, NOTE, filled, note_of, pictures_note
+from mlpexp.shown import Shown
+from mlpexp.views import known, metrics_in, note, tags, unknown
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+warnings.filterwarnings("ignore", "IProgress not found", module="tqdm")  # in a notebook, of bars that nobody asked for
 
 from mlflow import MlflowClient, __version__  # noqa: E402  (telemetry is switched off before the import)
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
@@ -62,6 +61,11 @@ class Store:
         self.viewed: set[str | None] = set()
         self.bulk: BulkWriter | None = None
 
+    @property
+    def notice(self) -> str | None:
+        """What is to be said of the installed MLflow; None for the version that the views are made for."""
+        return unknown(__version__)
+
     def open(self) -> None:
         """Make the store ready; the first time this takes seconds, so it is done while cohorts train."""
         with _named_errors():
@@ -78,7 +82,11 @@ class Store:
                     missing.append(result)
                 elif sweep and sweep not in shown.sweeps:
                     shown.sweeps.append(sweep)
-                    client.set_tag(shown.run_id, "mlpexp.sweep", " ".join(shown.sweeps))
+                    text = filled(
+                        note_of(result, str(gradient_verdict([result])), shown.sweeps), self.experiment, shown.run_id
+                    )
+                    told = {"mlpexp.sweep": " ".join(shown.sweeps), NOTE: text}
+                    client.log_batch(shown.run_id, tags=[RunTag(*tag) for tag in told.items()])
                     shown.write(result)
             found = {one.fingerprint: self._found(client, one.fingerprint, version_of(one)) for one in missing}
             new = [result for result in missing if found[result.fingerprint] is None]
@@ -127,6 +135,25 @@ class Store:
                 client.log_artifact(run.info.run_id, str(file))
             client.set_terminated(run.info.run_id, "FINISHED")
 
+    def keep_pictures(self, sweep: str, page: Path) -> None:
+        """A run that holds the pictures of a sweep which can be moved about in; one for each, with the latest page."""
+        with _named_errors():
+            client = self._open()
+            found = client.search_runs([self.experiment], f"tags.`mlpexp.pictures` = '{sweep}'")
+            tags = {"mlpexp.pictures": sweep, "mlflow.source.name": "mlpexp"}
+            run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"pictures of {sweep}")
+            place = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+            _log_as(place, page, FLOW_PAGE)
+            client.set_tag(run.info.run_id, NOTE, filled(pictures_note(sweep), self.experiment, run.info.run_id))
+            client.set_terminated(run.info.run_id, "FINISHED")
+
+    def keep_sweep_file(self, sweep: str, file: Path) -> None:
+        """Add a file to the run that holds a sweep's pictures; nothing where there is none."""
+        with _named_errors():
+            client = self._open()
+            for run in client.search_runs([self.experiment], f"tags.`mlpexp.pictures` = '{sweep}'"):
+                client.log_artifact(run.info.run_id, str(file))
+
     def _open(self) -> MlflowClient:
         if self.client is None:
             uri = store_uri(self.tracking, self.outputs)
@@ -151,7 +178,8 @@ class Store:
         """Saved views of the experiment and of the sweep; none in an MLflow with another page."""
         if not known(__version__):
             return
-        metrics = {name for result in results for name in metric_names(result)}
+        kinds = {(one.config.model.depth, *one.record.columns, *one.scores): one for one in results}  # seeds are alike
+        metrics = {name for result in kinds.values() for name in metric_names(result)}
         if metrics <= self.metrics and sweep in self.viewed:
             return
         found = client.get_experiment(self.experiment).tags
@@ -189,7 +217,8 @@ class Store:
         client.set_terminated(run_id, "FINISHED", end_time=shown.end)
         metrics = [Metric(*point) for point in shown.points]
         parameters = [Param(key, value) for key, value in shown.params.items()]
-        tracked = [RunTag("mlpexp.tracked", version)]  # below 1000 entries: one transaction
+        last = {NOTE: filled(shown.tags.get(NOTE, ""), self.experiment, run_id), "mlpexp.tracked": version}
+        tracked = [RunTag(*tag) for tag in last.items() if tag[1]]  # below 1000 entries: one transaction
         client.log_batch(run_id, metrics=metrics, params=parameters, tags=tracked)
         return run_id
 
@@ -201,31 +230,23 @@ class Store:
         return [run.info.run_id for run in found]
 
 
-@dataclass
-class Shown:
-    """What a run folder says of its place in a store; saves asking the store. `place` names store and experiment."""
-
-    place: str
-    version: str
-    run_id: str
-    sweeps: list[str]
-
-    @classmethod
-    def read(cls, result: Result) -> "Shown | None":
-        """None where the run was never shown."""
-        try:
-            return cls(**json.loads((result.folder / SHOWN).read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def write(self, result: Result) -> None:
-        """Keep it beside the record; after a power cut the store would be asked again."""
-        write_atomically(result.folder / SHOWN, json.dumps(asdict(self)).encode(), durably=False)
-
-
 def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> None:
     """Bring recorded runs into the tracking store; those that are there stay as they are."""
     Store(tracking, outputs).show(results)
+
+
+def attach(result: Result, files: Sequence[Path], outputs: Path, tracking: Tracking | None = None) -> bool:
+    """Add files to a run's artifacts; False where that store does not show it."""
+    store, shown = Store(tracking or Tracking(), outputs), Shown.read(result)
+    if shown is None:
+        return False
+    store.open()
+    if shown.place != store.place or store.client is None:
+        return False
+    with _named_errors():
+        for file in files:
+            store.client.log_artifact(shown.run_id, str(file))
+    return True
 
 
 def _log_as(repository: ArtifactRepository, file: Path, place: str) -> None:

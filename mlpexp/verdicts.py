@@ -1,6 +1,6 @@
-"""What happened to the signal, in numbers and in one sentence; means over seeds with their intervals.
+"""Points and what their seeds have in common: means with intervals, differences in pairs, names, order.
 
-Flow: results → **verdicts** → display, figures, tracking.
+Flow: results → **verdicts** → gradient verdict, display, figures, tracking.
 """
 
 import math
@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlpexp.records import Array, metric
+from mlpexp.records import metric
 from mlpexp.results import Result
-
-WORDS = ((-3.0, "vanishing"), (-1.0, "fading"), (1.0, "the signal passes"), (3.0, "growing"), (math.inf, "exploding"))
-"""What log₁₀(δ₁/δ_L) at the start is called, each up to its bound."""
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -143,41 +140,6 @@ def _word(key: str, value: object) -> str:
         if isinstance(value, int | float)
         else f"{leaf} {value}"
     )
-
-
-def signal_profile(results: Sequence[Result], row: int = 0) -> Array | None:
-    """‖δ_l‖ by layer, the geometric mean over seeds, [L]; of the first measured row, or the last with row = −1.
-
-    None where it was not measured, or is not finite in any seed.
-    """
-    profiles = []
-    for result in results:
-        if "delta_norm" in result.record.quantities:
-            _, values = result.record.measured("delta_norm")
-            if len(values) and np.isfinite(values[row]).all():
-                profiles.append(values[row].astype(np.float64))
-    if not profiles:
-        return None
-    with np.errstate(divide="ignore"):  # a zero in one seed makes the mean zero
-        profile: Array = np.exp(np.mean(np.log(profiles), axis=0))
-    return profile
-
-
-def signal_sentence(profile: Array | None) -> str:
-    """`layer 1 receives 3·10⁻⁹ of the signal of layer 16: vanishing`."""
-    if profile is None:
-        return "δ was not measured, or is not finite"
-    depth = len(profile)
-    if depth == 1:
-        return "a single layer: nothing to pass back"
-    if not profile.all():
-        silent = int(np.flatnonzero(profile == 0)[-1]) + 1
-        who = "layer 1 receives" if silent == 1 else f"layers 1 to {silent} receive"
-        return f"{who} less signal than this precision can hold: vanishing (try training.dtype=float64)"
-    logarithm = math.log10(profile[0]) - math.log10(profile[-1])
-    word = next(word for bound, word in WORDS if logarithm < bound)
-    share = power_of_ten(10**logarithm) if abs(logarithm) < 300 else f"10{superscript(round(logarithm))}"
-    return f"layer 1 receives {share} of the signal of layer {depth}: {word}"
 
 
 def power_of_ten(value: float) -> str:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mlpexp.records import evenly_spaced, layer_of, metric, profile_metric
+from mlpexp.records import SIGNAL, evenly_spaced, layer_of, metric, profile_metric
 
 VERSION = "3.17."
 """The MLflow whose page this describes."""
@@ -37,7 +37,6 @@ POINT = "mlpexp.group"
 """The tag that all seeds of a point share and no other point has, readable in a legend."""
 
 IMAGE = "gradient_flow"
-SIGNAL = "signal/layer_1_over_last_log10"
 MOST_LAYERS = 24
 MOST_GROUPS = 12
 """Lines a chart; a thirteenth colour is not told apart."""
@@ -48,13 +47,16 @@ COLUMNS = (
     "attributes.`Dataset`",
     *(f"params.`{key}`" for key in (*COMPARED, "initialisation.name", "seed")),
     *(f"metrics.`{key}`" for key in (*SCORES[:2], metric("accuracy", "test"), metric("gap", "accuracy"), SIGNAL)),
-    *(f"tags.`mlpexp.{key}`" for key in ("status", "sweep")),
+    *(f"tags.`mlpexp.{key}`" for key in ("verdict", "status", "sweep")),
 )
 """Of the table of runs: what was asked, what came out, how it ended."""
 
 QUANTITIES = ("delta_norm", "gradient_norm")
 HEIGHTS = {0: 900, 1: 520, 2: 360, 3: 320}
 """Pixels of a chart, by how many stand side by side; 0 is one that scrolls."""
+
+LINKED = "workflowType=machine_learning"
+"""What every address ends with: without it MLflow shows its page for language models."""
 
 State = dict[str, Any]
 Chart = dict[str, Any]
@@ -65,6 +67,16 @@ Section = tuple[str, int, list[Chart]]
 def known(version: str) -> bool:
     """Whether the page of this MLflow is the one described here."""
     return version.startswith(VERSION)
+
+
+def unknown(version: str) -> str | None:
+    """What is said of an MLflow whose page is another one."""
+    if known(version):
+        return None
+    return (
+        f"MLflow {version} shows the runs without ready views, which are made for {VERSION}x; "
+        f"pip install 'mlflow=={VERSION}*' brings them"
+    )
 
 
 def tags(metrics: Iterable[str], sweep: str | None = None) -> dict[str, str]:
@@ -96,10 +108,7 @@ def key(name: str, sweep: str | None = None) -> str:
 
 def page(experiment: str, name: str, sweep: str | None = None) -> str:
     """The part of the address after `/#/` that opens a view; an address that searches itself would hide the view."""
-    return (
-        f"experiments/{experiment}/runs?viewStateShareKey={key(name, sweep)}&compareRunsMode=CHART"
-        "&workflowType=machine_learning"
-    )
+    return f"experiments/{experiment}/runs?viewStateShareKey={key(name, sweep)}&compareRunsMode=CHART&{LINKED}"
 
 
 def sweep_filter(sweep: str) -> str:

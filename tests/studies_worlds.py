@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from studies_fixtures import World, points_of
+from studies_worlds_of_training import WORLDS as OF_TRAINING
 
 from mlpexp.config import Config
 from mlpexp.data_schema import Sine
@@ -164,6 +165,7 @@ def scaled(power: float, slower: float, gain: float, spread: float = 0.01) -> Wo
 
 
 WORLDS: dict[str, tuple[World, ...]] = {
+    **OF_TRAINING,
     "action_potential": (axon(0.0), axon(9.0)),
     "outliers": (
         curve_error(0.1, 0.1, 0.0),

@@ -12,8 +12,11 @@ from runs_fixtures import command as run_command
 from servers import mlflow_server
 
 from mlpexp import views
+from mlpexp.dashboard import starts_well
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'mlpexp[dev]'")
+
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 BINARY, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -37,7 +40,9 @@ class Dashboard:
         self.address, self.shots = address, shots
         client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
         (self.experiment,) = client.search_experiments(filter_string="name = 'mlpexp'")
-        self.runs = client.search_runs([self.experiment.experiment_id], max_results=1000)
+        shown = client.search_runs([self.experiment.experiment_id], max_results=1000)
+        self.runs = [run for run in shown if "mlpexp.fingerprint" in run.data.tags]
+        (self.pictures,) = (run for run in shown if "mlpexp.pictures" in run.data.tags)
         options = webdriver.ChromeOptions()
         options.binary_location = str(BINARY)
         for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-background-networking"):
@@ -52,7 +57,7 @@ class Dashboard:
     def open(self, page: str, selector: str, least: int, name: str) -> None:
         """Open a page, wait until it shows that much, keep a picture of it, and check what was said and fetched."""
         self.browser.get("about:blank")
-        self.browser.get(f"{self.address}/#/{page}")
+        self.browser.get(f"{self.address}/{'start' if starts_well() else ''}#/{page}")
         deadline = time.monotonic() + 20
         while self.count(selector) < least and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -118,4 +123,40 @@ def test_a_runs_page_has_its_note_its_data_and_its_picture(dashboard: Dashboard)
     text = dashboard.browser.page_source
     assert run.data.tags["mlpexp.fingerprint"] in text
     assert "digits" in text
-    dashboard.open(f"{page}/artifacts/gradient_profile.png?workflowType=machine_learning", "img", 2, "picture")
+    dashboard.open(f"{page}/artifacts/gradient_flow.png?workflowType=machine_learning", "img", 2, "picture")
+
+
+def test_gradient_flow_is_moved_about_in_the_pane_of_artifacts(dashboard: Dashboard) -> None:
+    place = f"experiments/{dashboard.experiment.experiment_id}/runs/{dashboard.pictures.info.run_id}"
+    dashboard.open(f"{place}/artifacts/gradient_flow.html?{views.LINKED}", "iframe", 1, "gradient_flow")
+    browser = dashboard.browser
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    try:
+        WebDriverWait(browser, 20).until(lambda _: dashboard.count("#map .hm, #map .heatmaplayer image"))
+        assert dashboard.count("#point option") == 27
+        assert dashboard.count("#profile .scatterlayer path.js-line") == 3  # before, after, theory
+        browser.find_element("css selector", "#map .nsewdrag").click()
+        WebDriverWait(browser, 5).until(lambda _: dashboard.count("#profile .scatterlayer path.js-line") == 4)
+        deepest = "return [...document.querySelectorAll('#point option')].findIndex(o => o.text.startsWith('tanh-d8'))"
+        number = browser.execute_script(deepest)
+        browser.find_elements("css selector", "#point option")[number].click()
+        WebDriverWait(browser, 5).until(lambda _: "of layer 8" in browser.find_element("id", "told").text)
+        assert "(theory ×" in browser.find_element("id", "told").text
+    finally:
+        browser.switch_to.default_content()
+    browser.save_screenshot(str(dashboard.shots / "gradient_flow.png"))
+
+
+@pytest.mark.skipif(not starts_well(), reason="the installed package announces no start page: make setup")
+def test_the_start_page_opens_the_side_for_training_without_a_chat(dashboard: Dashboard) -> None:
+    run = f"experiments/{dashboard.experiment.experiment_id}/runs/{dashboard.runs[0].info.run_id}"
+    browser = dashboard.browser
+    browser.get(f"{dashboard.address}/health")
+    browser.execute_script("localStorage.clear()")  # as one who comes for the first time
+    browser.get(f"{dashboard.address}/start#/{run}")  # says nothing of a workflow
+    WebDriverWait(browser, 20).until(lambda _: dashboard.count("table"))
+    browser.save_screenshot(str(dashboard.shots / "start.png"))
+    assert browser.current_url == f"{dashboard.address}/#/{run}"
+    text = browser.find_element("tag name", "body").text
+    assert "Model registry" in text
+    assert "Ask a question" not in browser.page_source

@@ -24,7 +24,7 @@ from search_fixtures import asked, driven
 from mlpexp import views
 from mlpexp.cli import main
 from mlpexp.config import Tracking
-from mlpexp.dashboard import command, comparison, environment, free_port, ready_views
+from mlpexp.dashboard import command, comparison, environment, free_port, ready_views, starts_well
 from mlpexp.refusals import ConfigError
 from mlpexp.tracking import Store
 
@@ -116,7 +116,8 @@ def test_ctrl_c_ends_it_with_zero_and_leaves_no_process(server: Server) -> None:
     assert server.process.wait(timeout=30) == 0
     assert server.process.stdout is not None
     said = server.process.stdout.read()
-    assert f"dashboard: {server.address}/#/experiments?workflowType=machine_learning" in said
+    start = "start" if starts_well() else ""
+    assert f"dashboard: {server.address}/{start}#/experiments?workflowType=machine_learning" in said
     assert "Traceback" not in said
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []

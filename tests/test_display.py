@@ -77,7 +77,7 @@ def test_a_profile_has_a_bar_a_layer_and_a_sentence() -> None:
     text = shown(result)
     bars = re.findall(r"^ +(\d) (█+)", text, re.MULTILINE)
     assert [int(layer) for layer, _ in bars] == [1, 2, 3, 4, 5]
-    assert "of the signal of layer 5:" in text
+    assert "of the signal of layer 5" in text
 
 
 def test_longer_bars_are_larger_signals() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from runs_fixtures import SILENT, composed, trained
 
-from mlpexp.figures import PICTURE, compare_profiles, gradient_profile, illustrate, png, save
+from mlpexp.figures import compare_profiles, gradient_profile, png, save
+from mlpexp.illustration import illustrate
+from mlpexp.run_note import PICTURE
 from mlpexp.runner import run
 
 DRAW = np.random.default_rng(0)
@@ -75,7 +77,7 @@ def test_every_replicate_gets_the_picture_of_its_point(tmp_path: Path) -> None:
     illustrate(results)
     first, second = ((result.folder / PICTURE).read_bytes() for result in results)
     assert first == second
-    assert size(first) == (624, 408)
+    assert size(first) == (1032, 408)
     illustrate(results)
     assert (results[0].folder / PICTURE).read_bytes() == first
     assert not [file.name for file in results[0].folder.iterdir() if file.name.startswith(".")]

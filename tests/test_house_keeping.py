@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import select
 import shutil
 import sqlite3
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 from runs_fixtures import composed, files_below
 
 from mlpexp.browse import doctor
-from mlpexp.browse.completion import ZSH, offers
+from mlpexp.browse.completion import offers
 from mlpexp.browse.leftovers import QUIET_SECONDS, leftovers, remove
 from mlpexp.cli import main
 from mlpexp.journal import CHECKPOINT
@@ -164,6 +166,10 @@ def test_a_library_that_is_too_old_is_broken(monkeypatch: pytest.MonkeyPatch) ->
         (["train", "optimizer=momentum"], "optimizer.nest", {"optimizer.nesterov="}),
         (["sweep", "model.depth=2,4"], "model.act", {"model.activation=", "model.activation_sources="}),
         (["sweep"], "--p", {"--plan"}),
+        (["train"], "model.activation=soft", {"model.activation=softplus", "model.activation=softsign"}),
+        (["sweep"], "model.activation=tanh,sel", {"model.activation=tanh,selu"}),
+        (["train"], "model.batch_norm=", {f"model.batch_norm={word}" for word in ("after", "before", "null")}),
+        (["train"], "rerun=", {"rerun=true", "rerun=false"}),
         (["train", "no.such=1"], "model.depth", set()),
         (["study"], "van", {"vanishing_gradients"}),
         (["study"], "--fig", {"--figure-only"}),
@@ -196,8 +202,53 @@ def test_bash_completes_in_place(trained_outputs: Path) -> None:
     assert done.stdout.splitlines() == [name, "nesterov", "compare completion"], done.stderr
 
 
+ZSH_SESSION = r"""
+unsetopt zle_bracketed_paste prompt_cr prompt_sp; PS1=; RPS1=; LISTMAX=0
+autoload -Uz compinit; compinit -u -D
+eval "$(mlpexp completion zsh)"
+show() { print -r -- "<$BUFFER>"; BUFFER= }
+zle -N show; bindkey '^X' show
+print ready
+"""
+
+
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed: apt-get install zsh")
-def test_zsh_can_read_its_script(tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(ZSH)
-    done = subprocess.run(["zsh", "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_zsh_completes_in_place(trained_outputs: Path, tmp_path: Path) -> None:
+    (name,) = (folder.name for folder in (trained_outputs / "runs").iterdir() if not folder.name.startswith("."))
+    typed = {
+        "comple": "mlpexp completion ",
+        "train model.dep": "mlpexp train model.depth=",
+        "sweep model.activation=tanh,lea": "mlpexp sweep model.activation=tanh,leaky_relu ",
+        "train optimizer=momentum optimizer.nest": "mlpexp train optimizer=momentum optimizer.nesterov=",
+        f"show {name[:4]}": f"mlpexp show {name} ",
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "MLPEXP_OUTPUTS": str(trained_outputs), "TERM": "dumb", "ZDOTDIR": str(tmp_path)}
+    main, terminal = os.openpty()
+    zsh = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=terminal, stdout=terminal, stderr=terminal, env={**os.environ, **own},
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    said = ""
+
+    def wait_for(pattern: str) -> str:
+        nonlocal said
+        deadline = time.monotonic() + 30
+        while not (found := re.search(pattern, said)) and time.monotonic() < deadline:
+            if select.select([main], [], [], 0.2)[0]:
+                said += os.read(main, 4096).decode(errors="replace")
+        assert found, said
+        said = said[found.end() :]
+        return found[1]
+
+    try:
+        os.write(main, ZSH_SESSION.encode())
+        wait_for(r"\n(ready)\r?\n")
+        for words, expected in typed.items():
+            os.write(main, f"mlpexp {words}\t\x18".encode())
+            assert wait_for(r"<(mlpexp [^>]*)>") == expected
+    finally:
+        zsh.kill()  # a shell that talks to somebody does not end for less
+        zsh.wait(timeout=10)
+        os.close(main)

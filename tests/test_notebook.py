@@ -28,7 +28,7 @@ def test_the_notebook_goes_from_a_question_to_a_figure(
     monkeypatch.setenv("MLPEXP_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     (sizes,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
-    sizes.source = "depths, widths, seeds, epochs = [2, 3], [8, 16], 2, 1; tracking = 'none'"
+    sizes.source = "depths, widths, seeds, epochs = [2, 3], [8, 16], 2, 1; tracking = 'mlflow'"
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = [one for cell in notebook.cells for one in cell.get("outputs", ()) if one.output_type == "stream"]
     assert printed == []

@@ -10,7 +10,8 @@ from servers import mlflow_server, postgres
 from mlpexp.config import Tracking
 from mlpexp.projection import artifacts, points_of
 from mlpexp.results import recorded
-from mlpexp.tracking import SHOWN, show_runs
+from mlpexp.shown import SHOWN
+from mlpexp.tracking import show_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
@@ -31,8 +32,10 @@ def check_runs_arrive_once(uri: str, folder: Path) -> None:
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("away")
     assert experiment is not None
-    shown = {s.data.tags["mlpexp.fingerprint"]: s for s in client.search_runs([experiment.experiment_id])}
-    assert len(client.search_runs([experiment.experiment_id])) == len(shown) == len(runs) == 4
+    everything = client.search_runs([experiment.experiment_id])
+    assert sum("mlpexp.pictures" in s.data.tags for s in everything) == 1
+    shown = {f: s for s in everything if (f := s.data.tags.get("mlpexp.fingerprint"))}
+    assert len(everything) - 1 == len(shown) == len(runs) == 4
     for run in runs:
         found = shown[run.fingerprint]
         assert found.info.status == "FINISHED"

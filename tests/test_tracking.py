@@ -18,12 +18,13 @@ from runs_fixtures import SMALL, command, composed, trained
 
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Config, Tracking
-from mlpexp.figures import illustrate
+from mlpexp.illustration import illustrate
 from mlpexp.projection import MOST_POINTS, Projection, points_of, project
 from mlpexp.records import layer_of
 from mlpexp.results import Result
 from mlpexp.runner import run
-from mlpexp.tracking import SHOWN, Store, show_runs, store_uri
+from mlpexp.shown import SHOWN
+from mlpexp.tracking import Store, show_runs, store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
@@ -79,8 +80,9 @@ def test_tags_tell_fingerprint_point_status_and_signal(outputs: Path, finished: 
     assert tags["mlpexp.status"] == "finished"
     assert tags["mlpexp.point"] == result.config.point()
     assert tags["mlpexp.folder"] == str(result.folder)
-    assert "of the signal of layer 3" in tags["mlpexp.signal"]
-    assert "| accuracy/test |" in tags["mlflow.note.content"]
+    assert "of the signal of layer 3" in tags["mlpexp.gradient"]
+    assert tags["mlpexp.verdict"] == "passing"
+    assert f"/runs/{shown.info.run_id}/artifacts/" in tags["mlflow.note.content"]
     points = Counter(other.data.tags["mlpexp.point"] for other in shown_in(outputs, "a study").values())
     assert sorted(points.values()) == [1, 2]
 
@@ -141,7 +143,7 @@ def test_artifacts_are_copies_with_a_picture(outputs: Path, finished: tuple[Run,
     shown, result = finished
     client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
     names = {artifact.path for artifact in client.list_artifacts(shown.info.run_id)}
-    assert names == {"config.yaml", "environment.json", "result.json", "gradient_profile.png"}
+    assert names == {"config.yaml", "environment.json", "result.json", "gradient_flow.png"}
     copy = Path(client.download_artifacts(shown.info.run_id, "config.yaml"))
     assert copy.read_bytes() == (result.folder / "config.yaml").read_bytes()
 
@@ -309,7 +311,8 @@ def told(client: MlflowClient, experiment: str) -> dict[str, dict[str, object]]:
         inputs = [(d.dataset.to_dictionary(), [(t.key, t.value) for t in d.tags]) for d in one.inputs.dataset_inputs]
         files = sorted(file.path for file in client.list_artifacts(info.run_id))
         facts = (info.status, info.start_time, info.end_time, info.lifecycle_stage, info.user_id, info.run_name)
-        known = {"facts": facts, "tags": data.tags, "params": data.params, "latest": data.metrics}
+        tags = {key: value.replace(info.run_id, "its id") for key, value in data.tags.items()}  # it is in its note
+        known = {"facts": facts, "tags": tags, "params": data.params, "latest": data.metrics}
         content[str(info.run_name)] = known | {"history": history, "inputs": inputs, "files": files}
     return content
 

@@ -1,4 +1,4 @@
-"""Means with their intervals, and the sentence about the signal."""
+"""Points, and means over their seeds with intervals."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runs_fixtures import trained
 from scipy import stats
 
-from mlpexp.verdicts import labels, mean, points, power_of_ten, signal_profile, signal_sentence, status_words
+from mlpexp.verdicts import labels, mean, points, power_of_ten, status_words
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
@@ -41,35 +41,6 @@ def test_a_mean_is_written_to_two_digits_of_its_interval(values: list[float], te
 
 
 @pytest.mark.parametrize(
-    ("profile", "sentence"),
-    [
-        ([3e-9, 1.0], "layer 1 receives 3·10⁻⁹ of the signal of layer 2: vanishing"),
-        ([2e-4, 0.5, 1.0], "layer 1 receives 2·10⁻⁴ of the signal of layer 3: vanishing"),
-        ([0.05, 1.0], "layer 1 receives 0.05 of the signal of layer 2: fading"),
-        ([0.7, 1.0], "layer 1 receives 0.7 of the signal of layer 2: the signal passes"),
-        ([50.0, 1.0], "layer 1 receives 50 of the signal of layer 2: growing"),
-        ([2e5, 1.0], "layer 1 receives 2·10⁵ of the signal of layer 2: exploding"),
-        ([1e-308, 1e30], "layer 1 receives 10⁻³³⁸ of the signal of layer 2: vanishing"),
-        ([1e300, 1e-300], "layer 1 receives 10⁶⁰⁰ of the signal of layer 2: exploding"),
-        (
-            [0.0, 0.0, 1.0],
-            "layers 1 to 2 receive less signal than this precision can hold: vanishing (try training.dtype=float64)",
-        ),
-        ([1.0], "a single layer: nothing to pass back"),
-        (None, "δ was not measured, or is not finite"),
-    ],
-)
-def test_the_sentence_says_what_happened_to_the_signal(profile: list[float] | None, sentence: str) -> None:
-    assert signal_sentence(None if profile is None else np.array(profile)) == sentence
-
-
-def test_one_silent_layer_is_named_as_one() -> None:
-    assert signal_sentence(np.array([0.0, 1.0])) == (
-        "layer 1 receives less signal than this precision can hold: vanishing (try training.dtype=float64)"
-    )
-
-
-@pytest.mark.parametrize(
     ("number", "text"),
     [
         (0.00999, "1·10⁻²"), (0.01, "0.01"), (99.0, "99"), (1000.0, "1·10³"), (-3e5, "-3·10⁵"),
@@ -78,18 +49,6 @@ def test_one_silent_layer_is_named_as_one() -> None:
 )  # fmt: skip
 def test_numbers_are_written_as_powers_of_ten(number: float, text: str) -> None:
     assert power_of_ten(number) == text
-
-
-def test_a_profile_is_the_geometric_mean_over_seeds_at_the_start() -> None:
-    runs = trained("replicates=3", "model.depth=3")
-    starts = np.array([run.record["delta_norm"][0] for run in runs], dtype=float)
-    found = signal_profile(runs)
-    assert found == pytest.approx(stats.gmean(starts, axis=0), rel=1e-6)
-
-
-def test_a_profile_that_was_not_measured_or_is_not_finite_is_none() -> None:
-    assert signal_profile(trained("measurements=none", "seed=78")) is None
-    assert signal_profile(trained("initialisation=normal", "initialisation.sigma_w=1e30", "model.depth=4")) is None
 
 
 def test_runs_that_differ_in_seeds_alone_are_one_point_however_they_were_spelt() -> None:

@@ -44,3 +44,8 @@ def test_another_mlflow_gets_no_views() -> None:
     assert views.known("3.17.2")
     assert not views.known("3.18.0")
     assert not views.known("3.170.0")
+
+
+def test_another_mlflow_is_told_that_it_has_no_views() -> None:
+    assert views.unknown("3.17.2") is None
+    assert "MLflow 3.20.0 shows the runs without ready views" in str(views.unknown("3.20.0"))

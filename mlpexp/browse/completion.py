@@ -7,8 +7,9 @@ Flow: shell → `mlpexp complete WORD …` → **completion** → one offer a li
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlpexp.browse.options import COMMANDS, SHELLS, parser_of
 
@@ -79,7 +80,39 @@ def _of_hydra(before: Sequence[str], word: str, sweep: bool) -> list[str]:
 
     if word.startswith("-"):
         return _beginning(word, (*(OWN_FLAGS if sweep else ()), "--help", "--cfg", "--config-dir", "--config-name"))
+    key, equals, values = word.partition("=")
+    if equals and (choices := choices_of(key)):
+        earlier = values[: values.rfind(",") + 1]  # of a grid the last value is being typed
+        return _beginning(word, (f"{key}={earlier}{choice}" for choice in choices))
     return _beginning(word, completions([one for one in before if not one.startswith("-")], word))
+
+
+def choices_of(key: str) -> list[str]:
+    """What a key may be, where the schema lists it: activations, words, true and false; empty where it is open."""
+    from mlpexp.activation_schema import ACTIVATION_NAMES
+    from mlpexp.config import Config
+
+    if key == "model.activation":
+        return list(ACTIVATION_NAMES)
+    section, _, leaf = key.rpartition(".")
+    schema = Config.model_json_schema()
+    groups = [schema]
+    for name in section.split(".") if section else ():
+        groups = [group for one in groups for group in _alternatives(one.get("properties", {}).get(name, {}), schema)]
+    values = [one for group in groups for one in _alternatives(group.get("properties", {}).get(leaf, {}), schema)]
+    known = [word for value in values for word in value.get("enum", [value["const"]] if "const" in value else [])]
+    switches = ["true", "false"] if any(value.get("type") == "boolean" for value in values) else []
+    null = ["null"] if known and any(value.get("type") == "null" for value in values) else []
+    return [*map(str, known), *switches, *null] if leaf != "name" else []  # a name is chosen by its group
+
+
+def _alternatives(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a JSON schema that one may be, references followed."""
+    if "$ref" in part:
+        yield from _alternatives(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
+    for one in (*part.get("anyOf", ()), *part.get("oneOf", ()), *part.get("allOf", ())):
+        yield from _alternatives(one, schema)
+    yield part
 
 
 def _flags(name: str) -> list[str]:
@@ -96,7 +129,7 @@ def _flags(name: str) -> list[str]:
 def _names(name: str) -> Iterable[str]:
     """What a command takes: runs, studies, data sets, chapters, keys of conditions."""
     outputs = Path(os.environ.get("MLPEXP_OUTPUTS", "outputs"))
-    if name in ("show", "compare", "reproduce"):
+    if name in ("show", "compare", "pictures", "reproduce"):
         folder = outputs / "runs"
         return os.listdir(folder) if folder.is_dir() else ()
     if name == "runs":

@@ -22,6 +22,7 @@ COMMANDS = {
     "runs": "list, filter and sort what is recorded: mlpexp runs status=finished model.depth=8",
     "show": "one run whole: config, curves, profile, scores, files",
     "compare": "runs side by side: what differs in config, then scores",
+    "pictures": "what a run has learned: weights, regions, units, attribution; the line to another run",
     "doctor": "check versions, stores, disk, leases, data sets, numerics; says what to do",
     "clean": "remove leftovers by rule, after showing them; never a record",
     "completion": 'print the completion script of a shell: eval "$(mlpexp completion bash)"',
@@ -48,8 +49,13 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         form.add_argument("--json", action="store_true", help="a list of objects")
     elif command == "show":
         parser.add_argument("run", metavar="RUN", help=run)
+        parser.add_argument("--html", metavar="FILE", help="write its gradient flow, to be moved about in a browser")
     elif command == "compare":
         parser.add_argument("runs", nargs="+", metavar="RUN", help=run)
+    elif command == "pictures":
+        parser.add_argument("run", metavar="RUN", help=run)
+        parser.add_argument("other", nargs="*", metavar="OTHER", help="the loss on the straight line to it, too")
+        parser.add_argument("--no-tracking", action="store_true", help="leave MLflow alone")
     elif command == "clean":
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument(

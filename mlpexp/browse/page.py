@@ -18,9 +18,11 @@ from mlpexp.browse.index import rows
 from mlpexp.browse.selection import memberships, runs_in
 from mlpexp.browse.text_pictures import profile_lines, sparkline
 from mlpexp.config import Config
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.records import PARTS, Array, metric
+from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
-from mlpexp.verdicts import power_of_ten, signal_profile, signal_sentence
+from mlpexp.verdicts import power_of_ten
 
 CURVE = 40
 """Letters of a curve."""
@@ -32,13 +34,26 @@ def command(options: argparse.Namespace) -> int:
     run = chosen(options.run, rows(outputs), outputs)
     width = min(120, shutil.get_terminal_size((80, 24)).columns)
     print("\n".join(page(run, outputs, width)))
+    if options.html:
+        print(f"gradient flow: {write_flow(run, Path(options.html))}")
     return 0
+
+
+def write_flow(run: Result, file: Path) -> Path:
+    """The page of a run's gradient flow; raises ConfigError where none was measured."""
+    from mlpexp import gradient_flow
+
+    flow = gradient_flow.flow_of([run])
+    if flow is None:
+        raise ConfigError([f"{run.fingerprint} measured neither δ nor gradients; train it with measurements=basic"])
+    file.write_text(gradient_flow.page(run.name, {run.fingerprint: flow}))
+    return file
 
 
 def page(run: Result, outputs: Path, width: int = 80) -> Iterator[str]:
     """The lines of a run's page."""
     yield f"{run.fingerprint}  {run.name}"
-    told = [ending(run), signal_sentence(signal_profile([run])), *(f"warning: {line}" for line in run.warnings)]
+    told = [ending(run), str(gradient_verdict([run])), *(f"warning: {line}" for line in run.warnings)]
     for line in told:
         yield from wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
     yield from _block("differs from the defaults in", dict(differences(run.config)))

@@ -1,0 +1,78 @@
+"""Which pictures lie in a run's folder, and so among its artifacts in MLflow.
+
+Flow: results → figures, layer_figures, learned_figures → **illustration** → run folders → tracking.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlpexp.figures import png, profiles_of, small
+from mlpexp.layer_figures import flow_of, gradient_flow, phase_diagram, ridges
+from mlpexp.projection import RIDGES, SMALL_PICTURE
+from mlpexp.results import Result
+from mlpexp.run_note import PICTURE
+from mlpexp.verdicts import leading_score, mean, points, varying
+
+SIGMA_W, DEPTH = "initialisation.sigma_w", "model.depth"
+SCALES, LEAST_PLACES = 6, 3
+"""Depth scales of theory up to which networks train (Schoenholz et al. 2017); values of a key that make a diagram."""
+
+
+def illustrate(results: Sequence[Result]) -> None:
+    """Put a picture of the gradient's flow into each run's folder; it is drawn once a point, for all its seeds.
+
+    Where histograms were measured, each point's first seed has their ridges, too.
+    """
+    for runs in points(results).values():
+        first = min(runs, key=lambda run: run.config.seed)
+        for name, file in RIDGES.items():
+            if name in first.record.distributions and not (first.folder / file).exists():
+                found = first.record.distributions[name]
+                put(first.folder / file, png(ridges(found.steps, found.values, found.edges, name, first.name)))
+        if all((run.folder / PICTURE).exists() for run in runs):
+            continue
+        if any("delta_norm" not in run.record.quantities for run in runs):
+            continue
+        start, end = profiles_of(runs)
+        if not len(start):
+            continue  # nothing finite and positive: the sentence says so
+        theory = None if first.theory is None else np.array(first.theory["log_delta2"])
+        content = png(gradient_flow(*flow_of(runs), start, end, first.condition, theory))
+        put(first.folder / SMALL_PICTURE, small(content))  # one a point: a grid of all seeds would say it many times
+        for run in runs:
+            put(run.folder / PICTURE, content)
+
+
+def phase_diagram_of(results: Sequence[Result]) -> Figure | None:
+    """Training score over σ_w² and depth, where a sweep varies these two and nothing else, each three times or more."""
+    groups = points(results)
+    keys, flats = varying(groups)
+    if set(keys) != {SIGMA_W, DEPTH}:
+        return None
+    sigmas, depths = (sorted({float(flat[key]) for flat in flats.values()}) for key in (SIGMA_W, DEPTH))  # type: ignore[arg-type]
+    if min(len(sigmas), len(depths)) < LEAST_PLACES or not sigmas[0]:
+        return None
+    name, _ = leading_score(results, "train")
+    values = np.full((len(depths), len(sigmas)), np.nan)
+    rates = np.full(len(sigmas), np.nan)
+    for point, runs in sorted(groups.items(), key=lambda item: item[1][0].config.model.depth):
+        column = sigmas.index(float(flats[point][SIGMA_W]))  # type: ignore[arg-type]
+        row = depths.index(float(flats[point][DEPTH]))  # type: ignore[arg-type]
+        values[row, column] = mean([run.scores[name] for run in runs if name in run.scores]).value
+        if runs[0].theory and depths[row] > 1:  # the deepest says most
+            rates[column] = abs(runs[0].theory["log_delta2"][0]) / (depths[row] - 1)
+    boundary = 1 + SCALES / np.maximum(rates, 1e-9)
+    model = results[0].config.model
+    title = f"{'-'.join(dict.fromkeys(model.activations))}, width {'-'.join(map(str, dict.fromkeys(model.widths)))}"
+    return phase_diagram(np.square(sigmas), np.array(depths), values, boundary, name, title)
+
+
+def put(file: Path, content: bytes) -> None:
+    """A file that is whole whenever it is there."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    os.replace(beside, file)
