@@ -23,8 +23,10 @@ from mlpexp.study_definition import Study, open_study
 from mlpexp.study_files import CLAIMS
 
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow", "failed": "red"}
+BESIDE = 6.0
+"""Seconds of a study beside its training: composing, starting processes, drawing; the pace so far corrects it."""
 ENOUGH = 5.0
-"""Seconds of planned training after which the pace so far corrects the estimate of what is left."""
+"""Planned seconds after which the pace so far corrects the estimate of what is left."""
 
 One = Callable[[str, str], int]
 """Runs the study of a folder, told of what whole it is a part; 0 where everything went well."""
@@ -32,7 +34,7 @@ One = Callable[[str, str], int]
 
 @dataclass(frozen=True)
 class Planned:
-    """A study, the folder of its figure, and about how many seconds its open runs will take."""
+    """A study, the folder of its figure, and about how many seconds it will take."""
 
     study: Study
     folder: Path
@@ -62,7 +64,7 @@ def run_all(folders: Sequence[Path], size: str, words: Sequence[str], one: One, 
 def _planned(folder: Path, size: str, words: Sequence[str]) -> Planned:
     study = open_study(str(folder), size, words)
     with composed(study) as needed:
-        return Planned(study, figure_folder(needed), progress(needed)[2])
+        return Planned(study, figure_folder(needed), BESIDE + progress(needed)[2])
 
 
 def time_left(planned: Sequence[float], done: int, elapsed: float) -> float:

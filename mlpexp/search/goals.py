@@ -147,7 +147,7 @@ class Goals:
         if config.data.split.validation == 0:
             lines += [f"{name} needs a validation part, but data.split.validation=0; give it a share"
                       for name in self.wanted if name.endswith("/validation")]  # fmt: skip
-        if "delta_ratio" in self.wanted and "delta_norm" not in config.measurements.quantities:
+        if "delta_ratio" in self.wanted and "delta_norm" not in config.measurements.names:
             lines.append("delta_ratio needs measurements.quantities to have delta_norm; use measurements=basic")
         return lines
 
