@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs_fixtures import composed, trained
+from runs_fixtures import composed
 
 from mlpexp.illustration import illustrate, phase_diagram_of
 from mlpexp.layer_figures import ridges
@@ -25,13 +25,14 @@ def test_ridges_have_the_counts_bins_and_moments_of_the_record() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["step 0", "step 7"]
 
 
-def test_a_phase_diagram_has_a_cell_a_point_and_theorys_boundary() -> None:
-    sigmas, depths = (0.5, 1.0, 2.0), (2, 4, 6)
-    runs = [
-        trained("initialisation=normal", f"initialisation.sigma_w={sigma}", f"model.depth={depth}",
-                "model.activation=tanh")[0]
-        for sigma in sigmas for depth in depths
-    ]  # fmt: skip
+def test_a_phase_diagram_has_a_cell_a_point_and_theorys_boundary(tmp_path: Path) -> None:
+    keys = ("initialisation=normal", "training.epochs=1", f"outputs={tmp_path}")
+    grid = [
+        composed(*keys, "model.activation=tanh", f"initialisation.sigma_w={sigma}", f"model.depth={depth}")
+        for sigma in (0.5, 1.0, 2.0)
+        for depth in (2, 4, 6)
+    ]
+    *runs, other = run([*grid, composed(*keys, "model.width=4")], quiet=True)
     figure = phase_diagram_of(runs)
     assert figure is not None
     axes = figure.axes[0]
@@ -43,7 +44,7 @@ def test_a_phase_diagram_has_a_cell_a_point_and_theorys_boundary() -> None:
         assert one.theory is not None
         assert boundary[column] == pytest.approx(1 + 6 / (abs(one.theory["log_delta2"][0]) / 5))
     assert phase_diagram_of(runs[:3]) is None
-    assert phase_diagram_of([*runs, *trained("model.width=4")]) is None
+    assert phase_diagram_of([*runs, other]) is None
 
 
 def test_pictures_lie_with_the_run_and_among_its_artifacts(tmp_path: Path) -> None:
