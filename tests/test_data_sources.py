@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
-from mlpexp.data import DataError, data_digest, load, prepare
+from mlpexp.data import DataError, data_digest, load, packaged, prepare
 from mlpexp.data.catalogue import catalogue_rows, default_config, install_command
 from mlpexp.data.prepare import SOURCES, _load, _undisturbed
 from mlpexp.data.splice_sites import CLASSES, bayes_accuracy, probabilities
@@ -73,9 +74,11 @@ def test_digests_are_the_same_in_another_process() -> None:
     assert there == [data_digest(default_config(name)) for name in ("teacher", "splice_sites", "iris")]
 
 
-def test_importing_the_package_loads_no_heavy_library() -> None:
+def test_the_usual_data_load_no_heavy_library() -> None:
     program = (
-        "import sys, mlpexp.data; print([m for m in ('sklearn', 'pandas', 'pyarrow', 'rdata') if m in sys.modules])"
+        "import sys; from mlpexp.data import prepare; from mlpexp.data.catalogue import default_config\n"
+        "prepare(default_config('digits'))\n"
+        "print([m for m in ('sklearn', 'scipy', 'pandas', 'pyarrow', 'rdata') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
 
@@ -244,3 +247,13 @@ def test_missing_r_packages_name_their_command(monkeypatch: pytest.MonkeyPatch, 
 def test_a_generator_that_does_not_fit_in_memory_is_refused() -> None:
     with pytest.raises(DataError, match="GB of memory"):
         load(default_config("clusters", examples=10**8, features=10**5))
+
+
+def test_digits_are_scikit_learns_also_where_its_file_has_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    bunch, own = load_digits(), load(default_config("digits"))
+    monkeypatch.setattr(Path, "exists", lambda file: False)
+    for dataset in (own, packaged.load_digits()):
+        assert np.array_equal(dataset.features, bunch.data)
+        assert np.array_equal(dataset.targets, bunch.target)
+        assert dataset.feature_names == tuple(bunch.feature_names)
+        assert dataset.digest == own.digest

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from mlpexp.data import DataError, Dataset, data_digest, load, prepare
 from mlpexp.data.catalogue import default_config
@@ -270,3 +271,38 @@ def test_official_needs_official_rows() -> None:
     with pytest.raises(DataError, match="wine has no test rows set aside"):
         prepare(default_config("wine", split={"test": "official"}))
     assert "wine" in SOURCES
+
+
+def as_scikit_learn_cuts(dataset: Dataset, split: Split) -> list[NDArray[np.int64]]:
+    """The parts by train_test_split, called twice as a user would."""
+    labels = None if dataset.task == "regression" else dataset.targets
+    rest, test = train_test_split(
+        np.arange(len(dataset.targets)), test_size=split.test, stratify=labels, random_state=split.seed
+    )
+    rest, part = np.sort(rest), split.validation
+    if isinstance(split.test, float):
+        part /= 1 - split.test
+    training, validation = train_test_split(
+        rest, test_size=part, stratify=None if labels is None else labels[rest], random_state=split.seed + 1
+    )
+    return [np.sort(rows) for rows in (training, validation, test)]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+@pytest.mark.parametrize("seed", range(25))
+def test_the_parts_are_those_of_scikit_learn(task: str, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    classes = int(draw.integers(2, 7))
+    labels = draw.permutation(np.concatenate([np.repeat(np.arange(classes), 8), draw.integers(0, classes, 90)]))
+    split = Split(seed=seed, test=0.2, validation=0.15) if seed % 2 else Split(seed=seed, test=23, validation=31)
+    dataset = Dataset(
+        name="made_up", task=task, features=np.zeros((len(labels), 1)),  # type: ignore[arg-type]
+        targets=labels if task == "multiclass" else labels[:, None].astype(float),
+        classes=tuple(map(str, range(classes))) if task == "multiclass" else (), feature_names=("x",),
+    )  # fmt: skip
+    assert all(map(np.array_equal, part_rows(dataset, split), as_scikit_learn_cuts(dataset, split)))
+
+
+def test_parts_too_small_for_every_class_are_refused() -> None:
+    with pytest.raises(DataError, match="parts of 1792 and 5 rows cannot both hold 10 classes"):
+        part_rows(load(default_config("digits")), Split(test=5, validation=0.1))

@@ -1,29 +1,45 @@
 """Sets that come with scikit-learn: digits, breast cancer, wine, iris, diabetes."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlpexp.data.dataset import Dataset, repeated_rows
 
 
 def load_digits() -> Dataset:
     """1797 handwritten digits of 8 × 8 pixels from 0 to 16, ten classes (Alpaydin & Kaynak 1998)."""
-    from sklearn.datasets import load_digits as loader
-
-    bunch = loader()
+    pixels, labels = _digits()
     return Dataset(
         name="digits",
         task="multiclass",
-        features=bunch.data.astype(np.float32),
-        targets=bunch.target.astype(np.int64),
+        features=pixels.astype(np.float32),
+        targets=labels.astype(np.int64),
         classes=tuple(str(digit) for digit in range(10)),
-        feature_names=tuple(bunch.feature_names),
+        feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
         image_shape=(8, 8),
         licence="CC BY 4.0",
         source="scikit-learn, load_digits; UCI Optical Recognition of Handwritten Digits",
     )
+
+
+def _digits() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels [n, 64] and labels [n] from scikit-learn's file: every process reads it, and its package loads slowly."""
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.exists():
+        table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits as loader  # a release that keeps it elsewhere
+
+    bunch = loader()
+    return bunch.data, bunch.target
 
 
 def load_breast_cancer() -> Dataset:

@@ -1,5 +1,6 @@
 """Which rows train, validate and test: by the split's own seed, class by class, whole groups together."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,30 +55,66 @@ def _cut(dataset: Dataset, rows: Rows, part: float | int, seed: int) -> tuple[Ro
     state = np.random.RandomState(seed % 2**32)
     if dataset.groups is not None:
         return _cut_groups(dataset, rows, part / len(rows) if isinstance(part, int) else part, state)
-    from sklearn.model_selection import train_test_split
+    count = part if isinstance(part, int) else math.ceil(part * len(rows))
+    if dataset.task == "regression":
+        chosen = state.permutation(len(rows))[:count]
+    else:
+        if reason := _why_not(dataset, rows, count):
+            raise DataError(
+                f"{dataset.name}: {len(rows)} rows cannot be split {_spelt(part)}, class by class: {reason}"
+            )
+        chosen = _of_each_class(dataset.targets[rows], count, state)
+    second = np.zeros(len(rows), dtype=bool)
+    second[chosen] = True
+    return rows[~second], rows[second]
 
-    labels = None if dataset.task == "regression" else dataset.targets[rows]
-    try:
-        first, second = train_test_split(rows, test_size=part, stratify=labels, random_state=state)
-    except ValueError as error:
-        reason = _lonely_class(dataset, rows) or str(error)
-        raise DataError(
-            f"{dataset.name}: {len(rows)} rows cannot be split {_spelt(part)}, class by class: {reason}"
-        ) from None
-    return np.sort(first), np.sort(second)
+
+def _of_each_class(labels: NDArray[np.generic], count: int, state: np.random.RandomState) -> Rows:
+    """Positions of `count` rows in which classes have the shares that they have among all; drawn from `state`.
+
+    The same rows as scikit-learn's train_test_split with stratify draws from it, so it draws in the same order; loading
+    scikit-learn takes longer than a small run.
+    """
+    numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    kept = _shared_out(sizes, len(labels) - count, state)
+    taken = _shared_out(sizes - kept, count, state)
+    chosen = []
+    for label, size in enumerate(sizes):
+        shuffled = np.flatnonzero(numbers == label)[state.permutation(size)]
+        chosen.append(shuffled[kept[label] : kept[label] + taken[label]])
+    return np.concatenate(chosen)
+
+
+def _shared_out(sizes: NDArray[np.int64], count: int, state: np.random.RandomState) -> NDArray[np.int64]:
+    """`count` places for classes of these sizes in proportion, by largest remainders; equal ones draw lots."""
+    shares = sizes / sizes.sum() * count
+    places = np.floor(shares)
+    remainders = shares - places
+    left = int(count - places.sum())
+    for remainder in np.unique(remainders)[::-1]:
+        if left <= 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        lucky = state.choice(equal, size=min(left, len(equal)), replace=False)
+        places[lucky] += 1
+        left -= len(lucky)
+    counts: NDArray[np.int64] = places.astype(np.int64)
+    return counts
 
 
 def _spelt(part: float | int) -> str:
     return str(part) if isinstance(part, int) else f"{part:.3g}"
 
 
-def _lonely_class(dataset: Dataset, rows: Rows) -> str:
-    """The class that has a single row, which cannot be in two parts; empty where there is none."""
-    if dataset.task == "regression":
-        return ""
-    counts = np.bincount(dataset.targets[rows].astype(np.int64), minlength=len(dataset.classes))
-    lonely = np.flatnonzero(counts == 1)
-    return f"class {dataset.classes[lonely[0]]} has a single row" if len(lonely) else ""
+def _why_not(dataset: Dataset, rows: Rows, count: int) -> str:
+    """Why `count` of these rows cannot be taken with every class on both sides; empty where they can."""
+    sizes = np.bincount(dataset.targets[rows].astype(np.int64), minlength=len(dataset.classes))
+    lonely, classes = np.flatnonzero(sizes == 1), int((sizes > 0).sum())
+    if len(lonely):
+        return f"class {dataset.classes[lonely[0]]} has a single row"
+    if min(count, len(rows) - count) < classes:
+        return f"parts of {len(rows) - count} and {count} rows cannot both hold {classes} classes"
+    return ""
 
 
 def _cut_groups(
