@@ -178,12 +178,12 @@ def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) 
     sheet.write(left, top + 4, "before training", "left", SMALL, BLUE)
     if len(end):
         sheet.write(right, top + 4, "after training", "right", SMALL, ORANGE)
-    told = ""
+    told = "layer (1 is next to the input)"
     if len(start) > 1:
-        told = f"; thick: geometric mean of {len(start)} seeds"
+        told += f"; thick: geometric mean of {len(start)} seeds"
     if len(start) >= LEAST_SEEDS:
-        told = f"; geometric mean of {len(start)} seeds and its 95 %"
-    sheet.write((left + right) / 2, bottom - 29, f"layer (1 is next to the input){told}", size=SMALL)
+        told = f"layer; thick: geometric mean of {len(start)} seeds, shaded: its 95 %"
+    sheet.write((left + right) / 2, bottom - 29, told, size=SMALL)
     sheet.write(left - 36, (bottom + top) / 2, "backpropagated signal ‖δₗ‖", upright=True)
 
 

@@ -91,7 +91,7 @@ def test_profiles_are_each_seed_and_their_geometric_mean_on_the_axis_that_is_lab
         assert np.isnan(logarithms(sheet, seeds).reshape(3, 5)[:, 4]).all()
         assert logarithms(sheet, middle) == pytest.approx(np.log10(stats.gmean(values, axis=0)))
     assert {"before training", "after training", "a title"} <= set(words(sheet))
-    assert "layer (1 is next to the input); geometric mean of 3 seeds and its 95 %" in words(sheet)
+    assert "layer; thick: geometric mean of 3 seeds, shaded: its 95 %" in words(sheet)
 
 
 def test_labels_of_layers_stand_below_their_points() -> None:
