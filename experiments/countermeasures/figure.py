@@ -23,6 +23,8 @@ REMEDIES = {
     "skip": ("model.skip", True),
     "Adam": ("optimizer.name", "adam"),
 }
+EXPLODES, FITTED = "skip + He", "skip + fitted"
+GROWTH = 1.0  # of ln‖∂ℓ/∂X‖² through all layers with a skip, to which σ_w is fitted
 SOURCES = {
     "ReLU": "Glorot, Bordes & Bengio 2011",
     "initialisation": "Glorot & Bengio 2010",
@@ -37,7 +39,7 @@ def draw(table: pd.DataFrame) -> Figure:
     own = table[table["part"] == "depths"]
     for number, (condition, runs) in enumerate(own.groupby("condition", sort=False)):
         line = means(runs.assign(score=runs[SCORE].fillna(CHANCE)), "model.depth", "score")
-        curve(accuracy, line["model.depth"], line, str(condition), (6, 0, 1, 2, 3, 4)[number], band=False)
+        curve(accuracy, line["model.depth"], line, str(condition), (6, 0, 1, 2, 3, 4, 5, 5)[number], band=False)
     accuracy.axhline(TRAINED, **THEORY, label="_trained")
     powers_of_two(accuracy, sorted(own["model.depth"].unique()))
     accuracy.set_ylim(0, 1.32)
@@ -73,6 +75,14 @@ def crossing(depths: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     return float(depths[after - 1] + share * (depths[after] - depths[after - 1]))
 
 
+def fitted_sigma_w(depth: int) -> float:
+    """σ_w at which ln‖∂ℓ/∂X‖² grows by `GROWTH` through the L − 2 layers that ReLU skips, by the theory of wide layers.
+
+    A layer makes 1 + σ_w² E σ′² of the square (Yang & Schoenholz 2017), and E σ′² of ReLU is ½ at every length.
+    """
+    return float(np.sqrt(2 * np.expm1(GROWTH / (depth - 2))))
+
+
 def gain_among_others(table: pd.DataFrame, remedy: str) -> NDArray[np.float64]:
     """Accuracy with a remedy less that without it, over all settings of the others in the factorial, by seed."""
     own = table[table["part"] == "factorial"]
@@ -99,6 +109,16 @@ def claims(table: pd.DataFrame) -> list[Claim]:
             )
             for name in REMEDIES
         ]
+        + [
+            above(
+                "fitted_skip",
+                f"σ_w fitted to skip adds over {DEPTH_MARGIN:g} layers to what skip, ReLU and He's σ_w train",
+                trainable_depth(table, FITTED) - trainable_depth(table, EXPLODES),
+                DEPTH_MARGIN,
+                DEPTH_PILOT,
+                "Yang & Schoenholz 2017; Hanin & Rolnick 2018",
+            )
+        ]
     )
 
 
@@ -106,7 +126,7 @@ def tabular(table: pd.DataFrame) -> pd.DataFrame:
     """Every setting of the factorial with its accuracy, and the depth that each remedy alone still trains."""
     rows = [
         {"remedies": f"{name} alone: trainable depth", "accuracy, test": str(mean(list(trainable_depth(table, name))))}
-        for name in (BASE, *REMEDIES)
+        for name in (BASE, *REMEDIES, EXPLODES, FITTED)
     ]
     own = table[table["part"] == "factorial"]
     for chosen in product((False, True), repeat=len(REMEDIES)):
