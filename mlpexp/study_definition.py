@@ -166,6 +166,12 @@ class Study:
             for name, part in self.parts.items()
         )
 
+    @property
+    def data_sets(self) -> list[str]:
+        """Names of the data sets that its points train on, in the order of the file."""
+        words = [word for point in self.points() for word in point.overrides if word.startswith("data=")]
+        return list(dict.fromkeys(word.removeprefix("data=") for word in words))
+
     def tune_of(self, name: str) -> Grid:
         """The grid that is searched at every point of a part; empty where nothing is tuned."""
         return {key: [spelt(value) for value in values] for key, values in self.parts[name].tune.items()}
@@ -292,9 +298,24 @@ def _sized(definition: Definition, name: str, size: str) -> Part:
         merges = isinstance(value, Mapping) and key != "conditions"
         content[key] = {**content.get(key, {}), **value} if merges else value
     try:
-        return Part.model_validate(content)
+        part = Part.model_validate(content)
     except ValidationError as error:
         raise ConfigError([f"sizes.{size}.{name}: {line}" for line in describe(error, content)]) from None
+    conditions = {condition: _installed(own) for condition, own in part.conditions.items()}
+    return part.model_copy(update={"keys": _installed(part.keys), "conditions": conditions})
+
+
+def _installed(keys: Keys) -> Keys:
+    """The same keys, with the first data set that is installed where `data` names several: `fashion_mnist|digits`.
+
+    What was taken is in every config, in the study's key, and in the caption; where none is, the last stands.
+    """
+    names = str(keys.get("data", "")).split("|")
+    if len(names) == 1:
+        return keys
+    from mlpexp.data.catalogue import install_command
+
+    return {**keys, "data": next((name for name in names if not install_command(name)), names[-1])}
 
 
 def _overridden(parts: Mapping[str, Part], words: Sequence[str]) -> dict[str, Part]:

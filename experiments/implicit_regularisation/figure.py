@@ -175,7 +175,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
             ),
             above(
                 "ordinary_start",
-                f"from ordinary ones (σ_w = {ORDINARY:g}) its test error is over {ERROR_MARGIN:g} of the variance larger",
+                f"from ordinary ones (σ_w = {ORDINARY:g}) its test error is over {ERROR_MARGIN:g} of the variance more",
                 by_problem(nets, ORDINARY, "error") - by_problem(nets, SMALL, "error"),
                 ERROR_MARGIN,
                 ERROR_PILOT,

@@ -45,7 +45,7 @@ def draw(table: pd.DataFrame) -> Figure:
             axes.plot([place + 0.15], [seen.value], "s", color=colour, label=f"_{condition}, mean")
         if "best_possible" in own and own["best_possible"].notna().any():
             axes.axhline(own["best_possible"].iloc[0], **THEORY, label="best possible")
-            axes.legend(loc="center left")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.88))
         axes.set_title(title, loc="left")
         axes.set_xticks(range(len(names)), [name.replace(" hidden", "\nhidden") for name in names])
         axes.set_xlim(-0.4, len(names) - 0.5)
