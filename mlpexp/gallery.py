@@ -13,7 +13,7 @@ from mlpexp.places import study_folders
 from mlpexp.refusals import ConfigError
 from mlpexp.study import Manifest, seconds_of
 from mlpexp.study_definition import Study, open_study
-from mlpexp.study_files import CLAIMS, freeze_line
+from mlpexp.study_files import CLAIMS
 
 RESULT, PICTURE = "result.json", "figure.png"
 HEAD = """\
@@ -54,7 +54,6 @@ def take_over(study: Study, outputs: Path) -> None:
         "analysis": study.analysis(),
         "runs": len(manifest.fingerprints),
         "minutes": minutes,
-        "fixed": freeze_line(study, outputs),
     }
     shutil.copyfile(picture, study.folder / PICTURE)
     write_atomically(study.folder / RESULT, json_bytes(content | json.loads(claims.read_text())))
@@ -91,8 +90,7 @@ def _entry(study: Study) -> str:
     lines += [f"![{title}]({study.slug}/{PICTURE})", ""]
     lines += [f"- *{claim['verdict']}*: {claim['statement']}" for claim in result["claims"]]
     cost = f"{result['runs']} runs, {spelt_minutes(result['minutes'])}" if result["runs"] else "nothing is trained"
-    fixed = f"; {result['fixed']}" if " were fixed " in result.get("fixed", "") else ""
-    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}{fixed}.", ""])
+    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}.", ""])
 
 
 def spelt_minutes(minutes: float) -> str:

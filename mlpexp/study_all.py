@@ -74,9 +74,9 @@ def _plan(folders: Sequence[Path], size: str, words: Sequence[str]) -> tuple[lis
         except ConfigError as error:
             refused[folder.name] = error
     if not plan:
-        raise ConfigError(list(dict.fromkeys(line for error in refused.values() for line in error.mistakes)))
-    for slug, error in refused.items():
-        print(f"mlpexp: {slug} is left out: {error}", file=sys.stderr)
+        raise ConfigError(list(dict.fromkeys(line for one in refused.values() for line in one.mistakes)))
+    for slug, reason in refused.items():
+        print(f"mlpexp: {slug} is left out: {reason}", file=sys.stderr)
     return plan, list(refused)
 
 

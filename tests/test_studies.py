@@ -12,10 +12,11 @@ from mlpexp.figures import FigureCanvasAgg
 from mlpexp.gallery import PICTURE, page, result_of, stale
 from mlpexp.paper import FORMATS, plotted, rendered, style
 from mlpexp.refusals import ConfigError
-from mlpexp.study import Manifest, composed
+from mlpexp.study import Manifest, Row, composed
 from mlpexp.study_definition import all_studies, open_study
 from mlpexp.study_files import caption
 from mlpexp.study_options import SIZES
+from mlpexp.theory import Architecture, activation, predict, skips_of
 
 SLUGS = sorted(folder.name for folder in all_studies())
 COMPUTED = [slug for slug in SLUGS if open_study(slug).computation is not None]
@@ -71,7 +72,8 @@ def test_of_several_data_sets_the_first_that_is_installed_is_taken_and_told(
     for folders in ((str(tmp_path),), ()):
         monkeypatch.setattr("mlpexp.data.idx.FASHION_FOLDERS", folders)
         study = open_study("sparse_rectifiers", "paper")
-        told[caption(study, Manifest(study.slug, "paper", study.key, [])).partition("Data: ")[2]] = study.key
+        recorded = Manifest(study.slug, "paper", study.key, [Row("depth", "ReLU", {}, {}, [], ["run"] * 60)])
+        told[caption(study, recorded).partition("Data: ")[2]] = study.key
         other = open_study("sparse_rectifiers", "paper", ["data=iris"])
         assert other.data_sets == ["iris"]
     assert list(told) == ["fashion_mnist.", "digits."]
@@ -120,6 +122,17 @@ def test_the_same_table_gives_the_same_bytes_in_every_format(slug: str, name: st
         one, again = (rendered(study.figure.draw(table.copy()), "key") for _ in range(2))
     assert one == again
     assert one["pdf"].startswith(b"%PDF")
+
+
+def test_the_sigma_w_that_countermeasures_fits_to_skip_is_that_of_theory() -> None:
+    study = open_study("countermeasures")
+    deepest = study.parts["depths"].grid["model.depth"][-1]
+    fitted = study.figure.fitted_sigma_w(deepest)
+    assert study.parts["depths"].conditions["skip + fitted"]["initialisation.sigma_w"] == round(fitted, 2)
+    layers, widths = [fitted**2] * deepest, [16] * (deepest + 1)
+    wide = Architecture([activation("relu")] * (deepest - 1), layers, [0.0] * deepest, skips=skips_of(widths))
+    growth = -np.diff(predict(wide, 1.0).log_delta2[1:-1])  # between the layers with skip
+    np.testing.assert_allclose(growth * (deepest - 2), study.figure.GROWTH)
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -24,6 +24,8 @@ REMEDIES = {
     "Adam": ("optimizer.name", "adam"),
 }
 EXPLODES, FITTED = "skip + He", "skip + fitted"
+CURVES = {**{name: number for number, name in enumerate(REMEDIES)}, BASE: 6, EXPLODES: 5, FITTED: 0}
+SPELT = {"skip": "skip (sigmoid, torch)", EXPLODES: "skip, ReLU, He", FITTED: "skip, ReLU, fitted"}
 GROWTH = 1.0  # of ln‖∂ℓ/∂X‖² through all layers with a skip, to which σ_w is fitted
 SOURCES = {
     "ReLU": "Glorot, Bordes & Bengio 2011",
@@ -35,18 +37,29 @@ SOURCES = {
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    figure, (accuracy, effects) = panels(2)
+    figure, (accuracy, skips, effects) = panels(3)
     own = table[table["part"] == "depths"]
-    for number, (condition, runs) in enumerate(own.groupby("condition", sort=False)):
-        line = means(runs.assign(score=runs[SCORE].fillna(CHANCE)), "model.depth", "score")
-        curve(accuracy, line["model.depth"], line, str(condition), (6, 0, 1, 2, 3, 4, 5, 5)[number], band=False)
-    accuracy.axhline(TRAINED, **THEORY, label="_trained")
-    powers_of_two(accuracy, sorted(own["model.depth"].unique()))
+    for axes, names in ((accuracy, (*REMEDIES, BASE)), (skips, ("skip", EXPLODES, FITTED))):
+        for name in names:
+            runs = own[own["condition"] == name]
+            line = means(runs.assign(score=runs[SCORE].fillna(CHANCE)), "model.depth", "score")
+            curve(
+                axes,
+                line["model.depth"],
+                line,
+                SPELT.get(name, name) if axes is skips else name,
+                CURVES[name],
+                band=False,
+            )
+        axes.axhline(TRAINED, **THEORY, label="_trained")
+        powers_of_two(axes, sorted(own["model.depth"].unique()))
+        axes.set_yticks(np.linspace(0, 1, 6))
+        axes.set_xlabel("depth (weight matrices)")
+        axes.set_ylabel("accuracy, test")
     accuracy.set_ylim(0, 1.32)
-    accuracy.set_yticks(np.linspace(0, 1, 6))
-    accuracy.set_xlabel("depth (weight matrices)")
-    accuracy.set_ylabel("accuracy, test")
     accuracy.legend(loc="upper left", ncols=3)
+    skips.set_ylim(0, 1.05)
+    skips.legend(loc="lower left")
     found = {name: mean(list(gain_among_others(table, name))) for name in REMEDIES}
     forest(effects, {name: (seen.value, seen.low, seen.high) for name, seen in found.items()})
     effects.set_xlabel("accuracy gained at depth 12")

@@ -34,7 +34,7 @@ def read(run: Result) -> dict[str, Any]:
     parts = prepare(run.config.data)
     if run.config.model.depth == 2 and run.config.model.activation == "relu":
         norm = np.sqrt(sum(float(weights.detach().double().square().sum()) for weights in run.network().parameters()))
-        return {"norm": norm, "error": run.scores["loss/test"] / float(np.var(parts.test.targets))}
+        return {"norm": norm, "error": run.scores["loss/test"] / float(np.var(np.asarray(parts.test.targets, float)))}
     x, y, x_test, y_test = (
         np.asarray(one, float) for part in (parts.training, parts.test) for one in (part.features, part.targets)
     )
@@ -102,6 +102,8 @@ def draw_network(table: pd.DataFrame, norms: Axes, ends: Axes) -> None:
     decayed = table[(table["part"] == NETWORK) & (table["condition"] == DECAY)]["error"]
     ends.axhline(decayed.mean(), color=COLOURS[3], label="weight decay")
     ends.set_yscale("log")
+    ends.set_yticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+    ends.minorticks_off()
     ends.set_ylabel("error, test / variance")
     for axes in (norms, ends):
         axes.set_xscale("log")
