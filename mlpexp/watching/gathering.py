@@ -60,7 +60,7 @@ class Gathering:
             if self.scaled_by is None:
                 self.scaled_by = self.scale()
         found = self.deltas[task].setdefault(seen, {})
-        if "delta_norm" in wanted:
+        if wanted & {"delta_norm", *OF_EXAMPLES}:
             found["delta", layer.number] = vector_norm(delta, dtype=torch.float64)
         if squares is not None and delta.dim() == 2 and len(delta) == seen.examples:
             norms: Tensor = vector_norm(delta, dim=1, dtype=torch.float64)
@@ -68,7 +68,7 @@ class Gathering:
 
     @torch.no_grad()
     def _gradient(self, layer: Layer, is_bias: bool, parameter: Tensor) -> None:
-        """The gradient of a weight or bias has grown by a backward pass; what the last one before an update says stays."""
+        """A gradient has grown by that of a backward pass; what it is after the last one stays."""
         wanted = self.wanted()
         if not wanted or parameter.grad is None:
             return
@@ -93,12 +93,12 @@ class Gathering:
                 return grad is None or grad._version != self.versions[layer.number]
         return False
 
-    def uses(self) -> list[tuple[Pass, Found]]:
-        """The passes that count, with their δ; without δ where several backward passes went through one of them."""
-        found: dict[Pass, Found] = {}
+    def uses(self) -> list[tuple[Pass, Found | None]]:
+        """The passes that count, with what is of their δ; None where several backward passes went through one."""
+        found: dict[Pass, Found | None] = {}
         for task in self.counted:
             for seen, deltas in self.deltas.get(task, {}).items():
-                found[seen] = {} if seen in found else deltas
+                found[seen] = None if seen in found else deltas
         return list(found.items())
 
 

@@ -3,8 +3,9 @@
 Flow: a user's module → **layers** → passes, watch.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -45,7 +46,8 @@ NOT_WATCHED = {
 class Layer:
     """One layer. `number` 1 … L is its place, `name` what `module.named_modules()` calls it.
 
-    `weight` is None where W is no parameter of this layer's own; `without` says why.
+    `weight` is None where W is no parameter of this layer's own; `without` says why. `is_shared`: another layer has the
+    same W.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Layer:
     weight: nn.Parameter | None
     bias: nn.Parameter | None
     without: str | None = None
+    is_shared: bool = False
 
     @property
     def kind(self) -> str:
@@ -75,8 +78,10 @@ def layers_of(module: nn.Module, names: Sequence[str] | None = None) -> list[Lay
             raise ValueError(f"watch: {name!r} is no Linear or Conv layer of the module{nearest(name, found)}")
     layers: list[Layer] = []
     owners: dict[int, str] = {}
+    uses = Counter(id(one._parameters.get("weight")) for one in found.values())
     for number, name in enumerate(names if names is not None else found, start=1):
-        layers.append(_layer(number, name, found[name], owners))
+        layer = _layer(number, name, found[name], owners)
+        layers.append(replace(layer, is_shared=uses[id(layer.module._parameters.get("weight"))] > 1))
     return layers
 
 
@@ -119,6 +124,8 @@ def undefined(name: str, layer: Layer, module: nn.Module, reduction: str, probed
     if layer.without and name in (*OF_GRADIENTS, *OF_WEIGHTS):
         return layer.without
     if name in OF_EXAMPLES:
+        if layer.is_shared:
+            return "several layers share the weight: an example's gradient is no product of norms"
         if isinstance(layer.module, CONVOLUTIONS):
             return "a convolution shares its weights between places: an example's gradient is no product of norms"
         if any(isinstance(one, _BatchNorm) for one in module.modules()):

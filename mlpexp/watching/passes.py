@@ -141,12 +141,16 @@ class CopiedAsNothing:
     def __deepcopy__(self, _: dict[int, Any]) -> Hook:
         return nothing
 
-    def __reduce__(self) -> str:
-        return "nothing"
+    def __reduce__(self) -> tuple[Callable[[], Hook], tuple[()]]:
+        return _no_hook, ()
 
 
 def nothing(*_: Any) -> None:
     """What is left of a hook in a copied or saved module."""
+
+
+def _no_hook() -> Hook:
+    return nothing
 
 
 def examples_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
@@ -161,7 +165,9 @@ def examples_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
 @torch.no_grad()
 def input_squares(inputs: Any, layer: Layer) -> Tensor | None:
     """‖x_i‖² (+ 1 for the bias) of each example of what enters a dense layer, [B]; None where rows are no examples."""
-    if not isinstance(layer.module, nn.Linear) or not isinstance(inputs, Tensor) or inputs.dim() != 2:
+    if layer.weight is None or layer.is_shared or not isinstance(layer.module, nn.Linear):
+        return None
+    if not isinstance(inputs, Tensor) or inputs.dim() != 2:
         return None
     squares: Tensor = vector_norm(inputs.detach(), dim=1, dtype=torch.float64).square_()
     return squares + 1 if layer.bias is not None else squares

@@ -128,7 +128,9 @@ def _second_moment(rows: Rows, layer: int) -> Array | None:
     uses = rows.uses("moment", layer)
     if not uses:
         return None
-    total = sum(moment * (rows.recipe.factor(use) / rows.scale) ** 2 for use, moment in uses)
+    total: Array = np.zeros(rows.length)
+    for use, moment in uses:
+        total = total + moment * (rows.recipe.factor(use) / rows.scale) ** 2
     found: Array = total / sum(rows.recipe.examples[use] for use, _ in uses)
     return found
 
@@ -139,7 +141,7 @@ def _mean_gradient_square(rows: Rows, layer: int) -> tuple[Array, int] | None:
     if norm is None:
         return None
     examples = sum(rows.recipe.examples[use] for use, _ in rows.uses("moment", layer))
-    return norm**2 + (0 if bias is None else bias**2), examples
+    return (norm**2 if bias is None else norm**2 + bias**2), examples
 
 
 def _gradient_variance(rows: Rows, layer: int) -> Array | None:

@@ -40,6 +40,7 @@ BLOCK = 128
 
 CALLED_AGAIN = "the layer is called more than once in a forward pass"
 GATE = "the layer's output goes into an activation and past it: the function that both make is not known"
+NO_EXAMPLES = "what enters the layer is not a row for each example"
 UNSATURABLE = f"it is of {', '.join(SATURATED_BEYOND)}"
 SEVERAL_BACKWARD = "several backward passes go through one forward pass, and δ is their sum"
 
@@ -210,10 +211,10 @@ class Watched:
             found["scale", 0] = self.gathering.scaled_by
         numbers = {(what, -1, layer): value for (what, layer), value in found.items()}
         for use, (seen, deltas) in enumerate(uses):
-            self._leave_out(seen, has_delta=bool(deltas))
+            self._leave_out(seen, deltas)
             numbers |= {
                 (what, use, layer): value
-                for (what, layer), value in (seen.sums | deltas).items()
+                for (what, layer), value in (seen.sums | (deltas or {})).items()
                 if layer not in seen.repeated
             }
         items: list[Item] = [(*key, value.numel()) for key, value in numbers.items()]
@@ -246,7 +247,7 @@ class Watched:
                 found |= measured_gradient(one, one.weight.grad, wanted)
         return found
 
-    def _leave_out(self, seen: Pass, has_delta: bool) -> None:
+    def _leave_out(self, seen: Pass, deltas: Found | None) -> None:
         """Tell what a pass turned out not to define; where that is all of a quantity asked for by name, refuse it."""
         reasons: dict[str, str] = {}
         for name in self.names & {*OF_OUTPUTS, *OF_EXAMPLES, "delta_norm"}:
@@ -255,8 +256,10 @@ class Watched:
                 void |= {one: UNSATURABLE for one in seen.counts if ("saturated", one) not in seen.sums}
             if name in OF_OUTPUTS and name != "preactivation_square":
                 void |= dict.fromkeys(seen.gates, GATE)
-            if name not in OF_OUTPUTS and not has_delta:
+            elif name not in OF_OUTPUTS and deltas is None:
                 void |= {one.number: SEVERAL_BACKWARD for one in self.layers}
+            elif name in OF_EXAMPLES and deltas is not None:
+                void |= {one: NO_EXAMPLES for what, one in deltas if what == "delta" and ("moment", one) not in deltas}
             reasons |= {layer_metric(name, number, len(self.layers)): why for number, why in void.items()}
             if name in self.by_name and len(void) == len(self.layers):
                 raise ValueError(f"watch: {name} is undefined here: {next(iter(void.values()))}; take it off the list")
