@@ -311,6 +311,16 @@ def test_copies_and_files_of_a_watched_module_have_no_hooks() -> None:
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in net.modules())
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own, while it traces
+def test_a_module_that_is_compiled_after_it_is_watched_is_seen() -> None:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with mlpexp.watch(net, optimizer, quantities=EVERYTHING) as watched:
+        plainly(torch.compile(net, backend="eager"), *batch())  # type: ignore[arg-type]
+        optimizer.step()
+    check_same(watched, one_step(plainly))
+
+
 def test_two_watched_modules_do_not_see_each_other() -> None:
     nets = [network(0), network(7)]
     optimizers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
@@ -357,7 +367,7 @@ def compiled() -> nn.Module:
 REFUSED: list[tuple[Callable[[], nn.Module], dict[str, Any], str]] = [
     (lambda: nn.Sequential(nn.ReLU(), nn.PReLU()), {}, "Sequential has no Linear or Conv layer"),
     (lambda: nn.DataParallel(network()), {}, "DataParallel spreads batches or weights"),
-    (compiled, {}, "compiled module .* before torch.compile"),
+    (compiled, {}, "compiled already, without hooks; watch it before torch.compile"),
     (network, {"layers": ["5"]}, "'5' is no Linear or Conv layer"),
     (network, {"quantities": ["gradient_nrom"]}, "got 'gradient_nrom'; did you mean gradient_norm?"),
     (network, {"quantities": ["basic", "sharpness"]}, "sharpness is undefined here: .* take it off the list"),

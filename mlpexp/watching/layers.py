@@ -108,10 +108,10 @@ def _refuse(module: nn.Module) -> None:
                 f"watch: {type(one).__name__} spreads batches or weights, and each copy would see a part of them; "
                 "watch one process or device that trains alone"
             )
-        if isinstance(one, torch._dynamo.OptimizedModule) or one._compiled_call_impl is not None:
+        if type(one).__name__ == "OptimizedModule" or one._compiled_call_impl is not None:
             raise ValueError(
-                "watch: a compiled module fuses layers, and with hooks it would be compiled to other numbers; "
-                "watch it as it is before torch.compile, in a run of its own"
+                "watch: the module is compiled already, without hooks; watch it before torch.compile (whose graph is "
+                "then cut at every layer), or do without compiling"
             )
 
 

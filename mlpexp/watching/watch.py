@@ -98,6 +98,7 @@ def watch(
     - A pass counts if `backward()` goes through it to a watched weight: evaluation between updates does not, nor
       `torch.autograd.grad`. A layer that is called twice in a pass has no δ and no outputs of its own. What is frozen
       has outputs, and no gradient.
+    - torch.compile comes after watching, and its graph is then cut at every layer: measure in a run that is not timed.
     - With mixed precision give the `scaler`: gradients are told without its factor, updates it skips are not there.
     """
     return Watched(module, optimizer, quantities, every, layers, probe, reduction, scaler, run_id, prefix)
