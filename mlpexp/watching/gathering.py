@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mlpexp.kernel.measurements.histograms import counted
 from mlpexp.watching.layers import OF_EXAMPLES, Layer
-from mlpexp.watching.passes import Pass
+from mlpexp.watching.passes import Pass, count
 
 Found = dict[tuple[str, int], Tensor]
 """(what, layer) → a number, or few, still on the device."""
@@ -40,15 +40,14 @@ class Gathering:
         self.versions: dict[int, int] = {}
         self.scaled_by: Tensor | None = None
 
-    def attach(self, layers: Sequence[Layer]) -> Iterator[RemovableHandle]:
-        """Register a hook on every weight that is not frozen."""
+    def attach(self, layers: Sequence[Layer], biases: bool) -> Iterator[RemovableHandle]:
+        """Register a hook on every weight, and bias where they are wanted, that is not frozen."""
         self.layers = layers
         for layer in layers:
-            for parameter, is_bias in ((layer.weight, False), (layer.bias, True)):
+            for parameter, is_bias in ((layer.weight, False), (layer.bias if biases else None, True)):
                 if parameter is not None and parameter.is_leaf and parameter.requires_grad:
                     yield parameter.register_post_accumulate_grad_hook(partial(self._gradient, layer, is_bias))
 
-    @torch.no_grad()
     def saw_delta(self, layer: Layer, seen: Pass, squares: Tensor | None, delta: Tensor) -> None:
         """∂loss/∂z of one layer in one pass; `squares` are ‖x_i‖² of its inputs."""
         wanted = self.wanted()
@@ -66,7 +65,6 @@ class Gathering:
             norms: Tensor = vector_norm(delta, dim=1, dtype=torch.float64)
             found["moment", layer.number] = (squares * norms.square_()).sum()
 
-    @torch.no_grad()
     def _gradient(self, layer: Layer, is_bias: bool, parameter: Tensor) -> None:
         """A gradient has grown by that of a backward pass; what it is after the last one stays."""
         wanted = self.wanted()
@@ -75,12 +73,12 @@ class Gathering:
         task = torch._C._current_graph_task_id()
         if task not in self.counted:
             self.counted.append(task)
+        gradient = parameter.grad.detach()
         if is_bias:
-            if wanted & set(OF_EXAMPLES):
-                self.gradients["bias_gradient", layer.number] = vector_norm(parameter.grad, dtype=torch.float64)
+            self.gradients["bias_gradient", layer.number] = vector_norm(gradient, dtype=torch.float64)
             return
-        self.versions[layer.number] = parameter.grad._version
-        self.gradients |= measured_gradient(layer, parameter.grad, wanted)
+        self.versions[layer.number] = gradient._version
+        self.gradients |= measured_gradient(layer, gradient, wanted)
 
     def _is_stale(self) -> bool:
         """Whether someone changed a gradient since the last backward pass, and no update followed: it was thrown away.
@@ -110,7 +108,7 @@ def measured_gradient(layer: Layer, gradient: Tensor, wanted: frozenset[str]) ->
     if "gradient_max" in wanted:
         found["gradient_max", layer.number] = gradient.abs().amax()
     if "gradient_zeros" in wanted:
-        found["gradient_nonzero", layer.number] = torch.count_nonzero(gradient)
+        found["gradient_zeros", layer.number] = count(torch.eq(gradient, 0, out=torch.empty_like(gradient)))
     if "gradient_histogram" in wanted:
         sizes: Any = gradient.detach().abs().to(torch.float64)
         found["gradient_histogram", layer.number] = counted(sizes.log10().view(1, 1, -1))[0, 0]

@@ -102,8 +102,8 @@ def _gradient_max(rows: Rows, layer: int) -> Array | None:
 
 
 def _gradient_zeros(rows: Rows, layer: int) -> Array | None:
-    found = rows.get("gradient_nonzero", layer)
-    return None if found is None else 1 - found / rows.recipe.sizes[layer - 1]
+    found = rows.get("gradient_zeros", layer)
+    return None if found is None else found / rows.recipe.sizes[layer - 1]
 
 
 def _gradient_histogram(rows: Rows, layer: int) -> Array | None:
@@ -185,7 +185,7 @@ def _activation_std(rows: Rows, layer: int) -> Array | None:
 
 
 def _activation_zeros(rows: Rows, layer: int) -> Array | None:
-    return _pooled(rows, "nonzero", layer, zeros=True)
+    return _pooled(rows, "zeros", layer)
 
 
 def _saturation(rows: Rows, layer: int) -> Array | None:
@@ -205,13 +205,12 @@ def _update_ratio(rows: Rows, layer: int) -> Array | None:
     return None if update is None or weight is None else update / weight
 
 
-def _pooled(rows: Rows, what: str, layer: int, zeros: bool = False) -> Array | None:
+def _pooled(rows: Rows, what: str, layer: int) -> Array | None:
     """A count over all passes, as a share of all numbers."""
     uses = rows.uses(what, layer)
     if not uses:
         return None
-    found = sum((count for _, count in uses), np.zeros(rows.length)) / sum(rows.count(use, layer) for use, _ in uses)
-    return 1 - found if zeros else found
+    return sum((count for _, count in uses), np.zeros(rows.length)) / sum(rows.count(use, layer) for use, _ in uses)
 
 
 def _as_it_is(what: str) -> Quantity:

@@ -122,10 +122,12 @@ class Watched:
         self.module, self.every, self.probe, self.reduction, self.scaler = module, every, probe, reduction, scaler
         self.by_name = {quantities} if isinstance(quantities, str) else set(quantities)
         self.device = next(module.parameters()).device
+        self.made = torch.zeros((), device=self.device)
         optimized = {id(one) for group in optimizer.param_groups for one in group["params"]}
         self.weights = Weights(self.layers, names, optimized)
         self.run = RunLog.of(run_id, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
         self.updates, self.is_open = 0, True
+        self.now = self._due()
         self.before: Found = {}
         self.born_off: dict[int, Tensor] = {}
         self.pieces: list[Piece] = []
@@ -134,7 +136,7 @@ class Watched:
         self.passes = Passes(self._wanted, self._saw_delta)
         self.hooks = [
             *self.passes.attach(module, self.layers),
-            *self.gathering.attach(self.layers),
+            *self.gathering.attach(self.layers, biases=bool(self.names & set(OF_EXAMPLES))),
             optimizer.register_step_pre_hook(self._before_update),
             optimizer.register_step_post_hook(self._after_update),
         ]
@@ -153,7 +155,7 @@ class Watched:
         """Take every hook away; write and log what is whole: the steps whose update was made. A second time nothing."""
         if not self.is_open:
             return
-        self.is_open = False
+        self.is_open, self.now = False, frozenset()
         for hook in self.hooks:
             hook.remove()
         self.buffer.close()
@@ -165,8 +167,10 @@ class Watched:
 
     def _wanted(self) -> frozenset[str]:
         """What is to be measured in the step that is under way."""
-        if not self.is_open:
-            return frozenset()
+        return self.now
+
+    def _due(self) -> frozenset[str]:
+        """What is to be measured in the step after these updates."""
         on_time = self.updates % self.every == 0
         rarely = self.updates in LOG_STEPS
         if on_time and rarely:
@@ -202,6 +206,7 @@ class Watched:
         self.gathering.clear()
         self.before = {}
         self.updates += 1
+        self.now = self._due()
 
     @torch.no_grad()
     def _row(self, found: Found, wanted: frozenset[str], skipped: Tensor | None) -> Row:
@@ -221,9 +226,11 @@ class Watched:
         items: list[Item] = [(*key, value.numel()) for key, value in numbers.items()]
         items.sort(key=lambda item: item[3])  # stable: single numbers first
         device = self.device
-        values = [numbers[item[:3]].to(device, non_blocking=True) for item in items]
-        single = [value.reshape(()) for value in values if value.numel() == 1]
-        last = torch.zeros((), device=device) if skipped is None else skipped.reshape(()).to(device, non_blocking=True)
+        values = [numbers[item[:3]] for item in items]
+        if any(value.device != device for value in values):
+            values = [value.to(device, non_blocking=True) for value in values]
+        single = [value for value in values if value.dim() == 0]
+        last = self.made if skipped is None else skipped.reshape(()).to(device, non_blocking=True)
         row = torch.stack([*single, last]).to(torch.float64)
         if len(single) < len(values):
             row = torch.cat([row[:-1], *values[len(single) :], row[-1:]])
