@@ -486,6 +486,26 @@ def test_a_run_that_is_not_there_is_refused(store: str) -> None:
     assert not any(one._forward_hooks for one in net.modules())
 
 
+def test_attention_is_watched_where_its_layers_are_called() -> None:
+    torch.manual_seed(0)
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.attention, self.last = nn.Linear(4, 4), nn.MultiheadAttention(4, 2), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            last: Tensor = self.last(self.attention(z, z, z)[0])
+            return last
+
+    watched = one_step(plainly, Attention().double(), quantities="basic")
+    assert [layer.name for layer in watched.layers] == ["first", "attention.out_proj", "last"]
+    assert np.isnan(watched["delta_norm"][0]).tolist() == [False, True, False]
+    assert np.isfinite(watched["gradient_norm"]).all()
+    assert "not called" in watched.left_out["delta_norm/layer_02"]
+
+
 def test_tokens_are_no_examples() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from mlpexp.records import layer_metric
+from mlpexp.records import layer_metric, layer_name
 from mlpexp.refusals import redact
 from mlpexp.watching.buffer import Piece
 from mlpexp.watching.layers import Layer
@@ -52,10 +52,12 @@ class RunLog:
 
     def describe(self, layers: Sequence[Layer]) -> None:
         """Which module each layer is, as a tag: parameters are the user's."""
-        for one in layers:
-            self._try(
-                self.client.set_tag, self.run_id, f"{self.prefix}layer_{one.number:02d}", f"{one.name} ({one.kind})"
-            )
+        from mlflow.entities import RunTag
+
+        tags = [
+            RunTag(f"{self.prefix}{layer_name(one.number, len(layers))}", f"{one.name} ({one.kind})") for one in layers
+        ]
+        self._try(self.client.log_batch, self.run_id, (), (), tags)
 
     def log(self, piece: Piece, depth: int) -> None:
         """The steps of a piece that are due on a log axis; what is not finite is no point."""

@@ -40,6 +40,7 @@ BLOCK = 128
 
 CALLED_AGAIN = "the layer is called more than once in a forward pass"
 GATE = "the layer's output goes into an activation and past it: the function that both make is not known"
+NOT_CALLED = "the layer was not called in the first step: who only takes its weight is not seen"
 NO_EXAMPLES = "what enters the layer is not a row for each example"
 UNSATURABLE = f"it is of {', '.join(SATURATED_BEYOND)}"
 SEVERAL_BACKWARD = "several backward passes go through one forward pass, and δ is their sum"
@@ -98,6 +99,8 @@ def watch(
     - A pass counts if `backward()` goes through it to a watched weight: evaluation between updates does not, nor
       `torch.autograd.grad`. A layer that is called twice in a pass has no δ and no outputs of its own. What is frozen
       has outputs, and no gradient.
+    - A layer whose weight is used without calling it (the last one of nn.MultiheadAttention) has a gradient alone.
+      nn.TransformerEncoderLayer evaluates without its fast path while it has hooks, which may round differently.
     - torch.compile comes after watching, and its graph is then cut at every layer: measure in a run that is not timed.
     - With mixed precision give the `scaler`: gradients are told without its factor, updates it skips are not there.
     """
@@ -216,6 +219,8 @@ class Watched:
         if self.gathering.scaled_by is not None:
             found["scale", 0] = self.gathering.scaled_by
         numbers = {(what, -1, layer): value for (what, layer), value in found.items()}
+        if uses and not self.updates:
+            self._leave_out_uncalled({number for seen, _ in uses for number in seen.called})
         for use, (seen, deltas) in enumerate(uses):
             self._leave_out(seen, deltas)
             numbers |= {
@@ -272,6 +277,13 @@ class Watched:
             if name in self.by_name and len(void) == len(self.layers):
                 raise ValueError(f"watch: {name} is undefined here: {next(iter(void.values()))}; take it off the list")
         self.left_out = reasons | self.left_out
+
+    def _leave_out_uncalled(self, called: set[int]) -> None:
+        """Tell which layers the first step did not call: some modules take the weight of a layer and pass it by."""
+        for one in self.layers:
+            for name in self.names & {*OF_OUTPUTS, *OF_EXAMPLES, "delta_norm"}:
+                if one.number not in called:
+                    self.left_out.setdefault(layer_metric(name, one.number, len(self.layers)), NOT_CALLED)
 
     def _read(self, piece: Piece) -> None:
         """Keep and log a piece; in the buffer's thread."""
