@@ -150,8 +150,9 @@ def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) 
     logarithms = {colour: np.log10(own) for colour, own in ((BLUE, start), (ORANGE, end)) if len(own)}
     expected = None if theory is None else np.log10(start)[:, -1].mean() + theory / 2 / math.log(10)
     shown = np.concatenate([*logarithms.values(), *([] if expected is None else [expected[None]])])
-    margin = 0.05 * (shown.max() - shown.min())
-    low, high = widened(shown.min() - margin, shown.max() + margin)
+    least, most = np.nanmin(shown), np.nanmax(shown)  # a watched module's frozen layers have no δ
+    margin = 0.05 * (most - least)
+    low, high = widened(least - margin, most + margin)
     depth = shown.shape[1]
     across = left + (right - left) * (np.arange(depth) + 0.25) / (depth - 0.5)
 

@@ -24,7 +24,8 @@ the claims. A refuted claim is a result. Minutes are those of training on two pr
 """
 FOOT = """\
 `mlpexp study --gallery` writes this page from what was run; `mlpexp study --new my_question` begins one of your own.
-[first_look](first_look) and [throughput](throughput) beside them are a first picture and a benchmark.
+[first_look](first_look), [alexnet](alexnet) and [throughput](throughput) beside them are a first picture, a study of a
+convolutional net that trains by a loop of its own, and benchmarks.
 """
 
 
