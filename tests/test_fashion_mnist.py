@@ -15,7 +15,13 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_four_layers_of_128_units_reach_87_percent(tmp_path: Path) -> None:
-    overrides = ["data=fashion_mnist", "model.depth=4", "model.width=128", "training.epochs=10"]
+    overrides = [
+        "data=fashion_mnist",
+        "model.depth=4",
+        "model.width=128",
+        "training.epochs=3",
+        "training.batch_size=128",
+    ]
     config = mlpexp.compose([*overrides, "tracking=none", f"outputs={tmp_path}"])
     (result,) = mlpexp.run(config, quiet=True)
     assert result.scores["accuracy/test"] >= 0.87
