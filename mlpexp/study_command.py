@@ -16,6 +16,7 @@ from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.display import counted, show_places, spelt
 from mlpexp.gallery import write_gallery
+from mlpexp.letters import folded
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.runner import RunError
@@ -173,7 +174,7 @@ def _list(options: argparse.Namespace, console: Console) -> int:
         left = "done" if finished == total else spelt(seconds)
         told = f"{finished} of {total} runs, {left}" if total else "computed, trains nothing"
         console.print(f"[bold]{study.slug}[/bold]  {told}")
-        console.print(f"    {study.definition.question}", markup=False)
+        console.print(folded(f"    {study.definition.question}", "    "), markup=False)
     console.print("mlpexp study NAME trains what is missing and draws the figure", style="dim")
     return 0
 
