@@ -22,6 +22,7 @@ from rich.text import Text
 from mlpexp.addresses import address
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.gradient_verdict import GradientVerdict, gradient_verdict, signal_profile, verdict_word
+from mlpexp.letters import folded
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
@@ -385,4 +386,4 @@ def show_data(section: "DataBase") -> None:
     except DataError as error:
         raise ConfigError([str(error)]) from None
     for line in description.lines():
-        print(line)
+        print(folded(line, " " * 10))

@@ -5,8 +5,10 @@ Flow: cli → **letters** → standard output and error. Everything above writes
 
 import codecs
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,12 @@ SUPERSCRIPTS = {"⁻": "-"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: str(digit) 
 SPELLINGS = dict(zip(BLOCKS, "_.:-=+*#", strict=True)) | {
     "±": "+/-", "δ": "d", "Δ": "D", "σ": "s", "θ": "theta", "‖": "|", "×": "x", "·": "*", "…": "..", "–": "-",
     "−": "-", "→": ">", "≤": "<=", "≥": ">=", "√": "sqrt", "’": "'", "“": '"', "”": '"', "─": "-", "│": "|", "█": "#",
-    "░": ".", "▒": ":", "▓": "#", "•": "*", "━": "-", "╸": "-", "╺": "-", "₁": "1", "₂": "2",
+    "░": ".", "▒": ":", "▓": "#", "•": "*", "━": "-", "╸": "-", "╺": "-", "½": "1/2",
+    "α": "alpha", "β": "beta", "γ": "gamma", "ε": "eps", "η": "eta", "κ": "kappa", "λ": "lambda", "µ": "mu",
+    "μ": "mu", "ξ": "xi", "π": "pi", "φ": "phi", "χ": "chi", "ψ": "psi", "Φ": "Phi", "Θ": "Theta", "Σ": "S", "Π": "P",
+    "∂": "d", "∞": "inf", "′": "'", "″": "''", "←": "<", "⇄": "<>", "↦": ">", "≪": "<<", "≫": ">>", "÷": "/", "⊙": "*",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "°": " degrees", "¬": "not ", "»": '"', "⌈": "[", "⌉": "]",
+    "┌": "+", "┐": "+", "└": "+", "┘": "+",
 }  # fmt: skip
 """How a letter is spelt in ASCII; signs of tables and pictures keep their width."""
 
@@ -55,6 +62,22 @@ def has_unicode(environment: Mapping[str, str]) -> bool:
     return charset == "utf8"
 
 
+def shown(text: str) -> str:
+    """The text as this terminal shows it: for what must know how wide it becomes."""
+    return text if has_unicode(os.environ) else text.encode("ascii", "mlpexp.spelt").decode("ascii")
+
+
+def folded(line: str, below: str) -> str:
+    """A line over as many as the terminal needs (80 columns in a pipe); what goes on begins with `below`."""
+    width = max(shutil.get_terminal_size((80, 24)).columns, len(below) + 20)
+    line = shown(line)
+    if len(line) <= width:
+        return line
+    start = " " * (len(line) - len(line.lstrip()))
+    wrapper = textwrap.TextWrapper(width, start, below, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(line.lstrip())
+
+
 @contextmanager
 def written_out() -> Iterator[list[int]]:
     """All output within is spelt as the terminal can show it, and flushed; the list is given a code where it is cut.
@@ -63,8 +86,11 @@ def written_out() -> Iterator[list[int]]:
     """
     streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
     before = [(stream.encoding, stream.errors) for stream in streams]
-    for stream in streams if not has_unicode(os.environ) else ():
-        stream.reconfigure(encoding="ascii", errors="mlpexp.spelt")
+    for stream in streams:
+        if not has_unicode(os.environ):
+            stream.reconfigure(encoding="ascii", errors="mlpexp.spelt")
+        elif not stream.encoding.lower().startswith("utf"):  # PYTHONIOENCODING=ascii
+            stream.reconfigure(errors="mlpexp.spelt")
     codes: list[int] = []
     try:
         try:
@@ -78,5 +104,5 @@ def written_out() -> Iterator[list[int]]:
         codes.append(128 + signal.SIGPIPE)
     finally:
         for stream, (encoding, errors) in zip(streams, before, strict=True):
-            if stream.encoding != encoding:
+            if (stream.encoding, stream.errors) != (encoding, errors):
                 stream.reconfigure(encoding=encoding, errors=errors)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from mlpexp.letters import folded, shown
 from mlpexp.measurement_catalogue import CATALOGUE, DEFAULT_SCHEDULES, ON_PROBE, PRESETS, of_kind
 from mlpexp.refusals import ConfigError, nearest
 
@@ -37,7 +38,7 @@ def show_quantities() -> None:
         table.add_column(style="dim", no_wrap=True)
         for name in of_kind(kind):
             one = CATALOGUE[name]
-            table.add_row(f"{'*' if name in PRESETS['basic'] else ' '} {name}", one.description, one.unit)
+            table.add_row(f"{'*' if name in PRESETS['basic'] else ' '} {name}", shown(one.description), shown(one.unit))
         console.print(table)
     notes = [
         "* in the preset basic, which is the default; full has all of them, none has none",
@@ -53,7 +54,7 @@ def show_quantity(name: str) -> None:
     if name not in CATALOGUE:
         raise ConfigError([f"{name} is no quantity{nearest(name, CATALOGUE)}; `mlpexp measurements` lists them"])
     for line in quantity_lines(name):
-        print(line)
+        print(folded(line, " " * 10))
 
 
 def quantity_lines(name: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.display import counted, show_places
 from mlpexp.gallery import result_of, spelt_minutes, write_gallery
+from mlpexp.letters import folded
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.runner import RunError
@@ -170,7 +171,7 @@ def _list(options: argparse.Namespace, console: Console) -> int:
     for folder in all_studies():
         study = open_study(str(folder), options.size)
         console.print(f"[bold]{study.slug}[/bold]  {_standing(study, outputs)}")
-        console.print(f"    {study.definition.question}", markup=False)
+        console.print(folded(f"    {study.definition.question}", "    "), markup=False)
     console.print("mlpexp study NAME trains what is missing and draws the figure", style="dim")
     return 0
 

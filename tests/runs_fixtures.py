@@ -6,6 +6,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from forks import AT_START, forked
+
 from mlpexp import composition
 from mlpexp.config import Config
 from mlpexp.results import Result
@@ -57,6 +59,8 @@ def everything(result: Result) -> dict[str, bytes]:
 def command(*words: str, cwd: Path, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m mlpexp WORDS` in a folder, with its output piped; paths are below that folder unless given."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("MLPEXP_OUTPUTS", "COLUMNS")}
+    if not any(key.startswith(AT_START) for key in environment):
+        return forked(list(words), cwd, inherited | environment, timeout)
     return subprocess.run(
         [sys.executable, "-m", "mlpexp", *words],
         cwd=cwd,

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_four_layers_of_128_units_reach_87_percent(tmp_path: Path) -> None:
-    overrides = ["data=fashion_mnist", "model.depth=4", "model.width=128", "training.epochs=10"]
-    config = mlpexp.compose([*overrides, "tracking=none", f"outputs={tmp_path}"])
+    overrides = ["data=fashion_mnist", "model.depth=4", "model.width=128", "tracking=none", f"outputs={tmp_path}"]
+    config = mlpexp.compose([*overrides, "training.epochs=5", "training.batch_size=128"])
     (result,) = mlpexp.run(config, quiet=True)
     assert result.scores["accuracy/test"] >= 0.87
     assert result.facts["data"]["examples"] == {"train": 54000, "validation": 6000, "test": 10000}

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,14 @@ def told(outputs: Path, what: str) -> list[tuple[str, str]]:
     return [(one.state, one.found) for one in found]
 
 
-def test_the_doctor_finds_nothing_broken_here(trained_outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_finds_nothing_broken_here(
+    trained_outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["doctor", "--outputs", str(trained_outputs)]) == 0
-    text = capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if len(line) > 80 and "/" not in line] == []  # paths are not broken
+    text = " ".join(said.split())
     assert "misaligned products have the bits of aligned ones" in text
     assert "1 finished runs can be read" in text
     assert "were trained on others" not in text
@@ -153,6 +159,15 @@ def test_a_library_that_is_too_old_is_broken(monkeypatch: pytest.MonkeyPatch) ->
     assert [state for state, _ in found] == ["broken", "broken"]
     assert "is not >=99" in found[0][1]
     assert "is not installed" in found[1][1]
+
+
+def test_an_installation_without_the_start_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = [EntryPoint("mlpexp", "mlpexp.dashboard_app:app", "mlflow.app")]
+    for found, warned in ((announced, False), ([], True)):
+        monkeypatch.setattr("mlpexp.dashboard.entry_points", lambda group, found=found: found)
+        assert [(one.state, "pip install it again" in one.found) for one in doctor.start_page()] == (
+            [("warning", True)] if warned else []
+        )
 
 
 # --- completion ---

@@ -86,9 +86,14 @@ def test_a_process_knows_itself_from_a_later_one_with_its_number() -> None:
 
 
 def test_two_commands_at_once_train_a_run_once(tmp_path: Path) -> None:
-    words = ["train", "tracking=none", "model.width=8", "training.epochs=60", "replicates=2", f"outputs={tmp_path}"]
+    words = ["train", "tracking=none", "executor=serial", "model.width=8", "training.epochs=60", "replicates=2"]
     both = [
-        subprocess.Popen([sys.executable, "-m", "mlpexp", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        subprocess.Popen(
+            [sys.executable, "-m", "mlpexp", *words, f"outputs={tmp_path}"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
         for _ in range(2)
     ]
     told = [process.communicate(timeout=120)[1] for process in both]

@@ -21,7 +21,10 @@ def test_the_list_names_every_quantity(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_quantity_is_shown_in_full(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quantity_is_shown_in_full(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     assert main(["measurements", name]) == 0
     told, one = capsys.readouterr().out, CATALOGUE[name]
     assert all(part in told for part in (one.description, one.unit, one.shape, one.source, one.file, one.kind))

@@ -2,13 +2,16 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forks import forked
 
+import mlpexp
 from mlpexp.activation_schema import ACTIVATION_NAMES
 from mlpexp.cli import main
 from mlpexp.kernel.losses import LOSSES
@@ -32,7 +35,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 def quick(line: str) -> str:
     """The same line, in the process that asks and without MLflow, which other tests wait for."""
-    return f"{line} tracking=none executor=serial" if re.match(r"mlpexp (train|sweep) ", line) else line
+    trains = re.match(r"mlpexp (train|sweep|study my_question) ", line)
+    return f"{line} tracking=none executor=serial" if trains else line
 
 
 @pytest.fixture
@@ -61,7 +65,8 @@ def test_the_first_hour_goes_through(folder: Path, capsys: pytest.CaptureFixture
         if program == "mlpexp":
             assert main(words) == 0, line
         else:
-            subprocess.run([sys.executable, *words], check=True)
+            assert (program, words[0]) == ("python", "-c")
+            exec(words[1], {})
         said.append(capsys.readouterr().out)
     train, sweep, runs, search, _, own_data, own_activation, _, _, study = said
     assert "vanishing: δ shrinks ×0.3" in train
@@ -75,19 +80,26 @@ def test_the_first_hour_goes_through(folder: Path, capsys: pytest.CaptureFixture
     assert (folder / "outputs" / "studies" / "my_question" / "smoke" / "my_question.png").exists()
 
 
-def test_the_looks_of_the_readme_at_what_is_recorded_work_one_after_the_other(tmp_path: Path) -> None:
+def test_the_looks_of_the_readme_at_what_is_recorded_work_one_after_the_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (block,) = blocks("sh")
-    script = "set -e\n" + "\n".join(f"echo '$' {line.split()[1]}\n{quick(line)}" for line in block.splitlines() if line)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    said = dict(part.split("\n", 1) for part in done.stdout.split("$ ")[1:])
+    said = {}
+    for line in block.splitlines():
+        written, _, file = quick(line).partition(" > ")
+        _, name, *words = shlex.split(written)
+        assert main([name, *words]) == 0, line
+        told = capsys.readouterr().out
+        if file:
+            (folder / file).write_text(told)
+        else:
+            said[name] = told
+    assert list(said) == ["sweep", "runs", "show", "compare", "pictures", "doctor", "clean"]
     assert max(len(line) for line in said["compare"].splitlines()) <= 80
     assert "of the signal of layer 4" in said["show"]
     assert "model.depth" in said["compare"]
     assert "nothing is left over" in said["clean"]
-    assert (tmp_path / "runs.csv").read_text().startswith("name,loss/test\nrelu-d")
+    assert (folder / "runs.csv").read_text().startswith("name,loss/test\nrelu-d")
 
 
 def test_the_readme_lists_every_chapter_of_the_lineage() -> None:
@@ -99,9 +111,7 @@ def test_the_readme_lists_every_chapter_of_the_lineage() -> None:
 def test_a_python_block_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     script = tmp_path / "notebook.py"
     script.write_text(block)
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
-    )
+    done = forked([], tmp_path, environment(tmp_path), timeout=60, script=script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("finished 0.")
     assert "(35, 8)" in done.stdout
@@ -142,12 +152,15 @@ def test_the_tree_in_the_readme_names_what_exists() -> None:
         assert place.exists(), f"README names {name}, but {place.name} does not exist"
 
 
-def test_the_demo_tells_vanishing_from_passing(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "experiments" / "first_look" / "demo.py")],
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "sigmoid, glorot: vanishing: δ shrinks ×0.238 a layer (theory ×0.239)" in done.stdout
-    assert "relu, he: critical: δ keeps its length, ×0.99" in done.stdout
-    assert (tmp_path / "outputs" / "figures" / "first_look.png").stat().st_size > 10_000
+def test_the_demo_tells_vanishing_from_passing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an epoch: what it tells of signals is of the networks before training."""
+    whole = mlpexp.compose
+    sooner = ("training.epochs=1", "tracking=none", "executor=serial")
+    monkeypatch.setattr(mlpexp, "compose", lambda words: whole([*words, *sooner]))
+    runpy.run_path(str(ROOT / "experiments" / "first_look" / "demo.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "sigmoid, glorot: vanishing: δ shrinks ×0.238 a layer (theory ×0.239)" in said
+    assert "relu, he: critical: δ keeps its length, ×0.99" in said
+    assert (folder / "outputs" / "figures" / "first_look.png").stat().st_size > 10_000

@@ -14,7 +14,7 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.types import RunMode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from runs_fixtures import command, composed, files_below, trained
@@ -66,6 +66,7 @@ OVERRIDES = st.lists(
 )
 
 
+@settings(max_examples=20)
 @given(OVERRIDES)
 def test_a_composed_point_is_what_hydra_composes(overrides: list[str]) -> None:
     with loader() as files:
@@ -214,6 +215,7 @@ def test_what_hydra_is_asked_in_vain_is_refused_in_a_line(words: list[str], told
     assert len(done.stderr.splitlines()) == 1
 
 
+@settings(max_examples=20)
 @given(OVERRIDES)
 def test_the_command_of_a_run_composes_to_the_same_run(overrides: list[str]) -> None:
     try:

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 from mlpexp.browse.index import Row, rows
 from mlpexp.browse.leftovers import leftovers
+from mlpexp.dashboard import starts_well
 from mlpexp.leases import has_expired
+from mlpexp.letters import folded
 from mlpexp.numerics import ENVIRONMENT
 
 OK, OPTIONAL, WARNING, BROKEN = "ok", "optional", "warning", "broken"
@@ -49,7 +51,7 @@ def command(options: argparse.Namespace) -> int:
     outputs = Path(options.outputs).expanduser().absolute()
     states = []
     for finding in findings(outputs):
-        print(f"{finding.state:8}  {finding.what:14}  {finding.found}", flush=True)
+        print(folded(f"{finding.state:8}  {finding.what:14}  {finding.found}", " " * 26), flush=True)
         states.append(finding.state)
     return 1 if BROKEN in states else 0
 
@@ -59,6 +61,7 @@ def findings(outputs: Path) -> Iterator[Finding]:
     recorded = rows(outputs)
     checks: list[Callable[[], Iterator[Finding]]] = [
         libraries,
+        start_page,
         numerics_of_recorded(recorded),
         lambda: disk(outputs),
         lambda: records(recorded, outputs),
@@ -99,6 +102,13 @@ def libraries() -> Iterator[Finding]:
     ):
         if find_spec(module) is None:
             yield Finding(OPTIONAL, "libraries", f"{use} needs: pip install 'mlpexp[{extra}]'")
+
+
+def start_page() -> Iterator[Finding]:
+    """Whether MLflow is told of dashboard_app.py: an installation keeps the entry points of the day it was made."""
+    if not starts_well():
+        text = "mlpexp was installed before its start page was there: pip install it again, as the README says"
+        yield Finding(WARNING, "dashboard", text)
 
 
 def numerics_of_recorded(recorded: list[Row]) -> Callable[[], Iterator[Finding]]:

@@ -10,19 +10,21 @@ from collections.abc import Sequence
 RUNS = """\
 Lists what is recorded, newest first.
 
-  mlpexp runs                                     the newest runs: what varies, status, scores, when
-  mlpexp runs status=finished model.depth=2,8 optimizer=adam --sort -accuracy/validation --limit 20
+  mlpexp runs                the newest: what varies, status, scores, when
+  mlpexp runs status=finished model.depth=2,8 --sort -accuracy/validation
   mlpexp runs 'accuracy/validation>0.9' 'name=tanh-*' --columns name,loss/test
-  mlpexp runs sweep=NAME --csv > runs.csv         study=NAME as well; --json for other programs
+  mlpexp runs sweep=NAME --csv > runs.csv
+                             study=NAME as well; --json for other programs
 
-Conditions: KEY=VALUE, KEY=A,B (one of them), KEY!=VALUE, and < <= > >= in quotation marks. A key is a config key
-(model.depth), a score (loss/test), spent.updates, status, name, seed, seconds, fingerprint, sweep or study.
+Conditions: KEY=VALUE, KEY=A,B (one of them), KEY!=VALUE, and < <= > >= in
+quotation marks. A key is a config key (model.depth), a score (loss/test),
+spent.updates, status, name, seed, seconds, fingerprint, sweep or study.
 """
 COMMANDS = {
     "runs": "list, filter and sort what is recorded: mlpexp runs status=finished model.depth=8",
     "show": "one run whole: config, curves, profile, scores, files",
     "compare": "runs side by side: what differs in config, then scores",
-    "pictures": "what a run has learned: weights, regions, units, attribution; the line to another run",
+    "pictures": "what a run has learned: weights, regions, units; the line to another run",
     "doctor": "check versions, stores, disk, leases, data sets, numerics; says what to do",
     "clean": "remove leftovers by rule, after showing them; never a record",
     "completion": 'print the completion script of a shell: eval "$(mlpexp completion bash)"',

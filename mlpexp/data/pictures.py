@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 SHADES = " ░▒▓█"
 BARS = "▁▂▃▄▅▆▇█"
 MARKS = "ox+*#@%&=~"
-WIDTH = 96  # characters of a line
+WIDTH = 80  # characters of a line
 TALL, WIDE = 22, 64  # of a scatter
 LISTED = 12
 
