@@ -188,7 +188,7 @@ class Watched:
         return found
 
     def _saw_delta(self, layer: Layer, seen: Pass, squares: Tensor | None, delta: Tensor) -> None:
-        if self.is_open and not torch.is_grad_enabled():  # it is, where derivatives are made to be derived again
+        if self.is_open:
             self.gathering.saw_delta(layer, seen, squares, delta)
 
     def _before_update(self, *_: Any) -> None:
