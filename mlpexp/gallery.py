@@ -90,7 +90,10 @@ def _entry(study: Study) -> str:
         return "\n".join([*lines, f"`mlpexp study {study.slug}`: not run yet.", ""])
     lines += [f"![{title}]({study.slug}/{PICTURE})", ""]
     lines += [f"- *{claim['verdict']}*: {claim['statement']}" for claim in result["claims"]]
-    minutes = result["minutes"]
-    spelt = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
-    cost = f"{result['runs']} runs, {spelt}" if result["runs"] else "nothing is trained"
+    cost = f"{result['runs']} runs, {spelt_minutes(result['minutes'])}" if result["runs"] else "nothing is trained"
     return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}.", ""])
+
+
+def spelt_minutes(minutes: float) -> str:
+    """`under a minute`, `about 3 min`."""
+    return "under a minute" if minutes < 1 else f"about {minutes:.0f} min"

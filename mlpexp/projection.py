@@ -4,7 +4,9 @@ Flow: run folder → **projection** → tracking.
 """
 
 import json
+import math
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mlpexp.config import digest
-from mlpexp.gradient_verdict import gradient_verdict, verdict_numbers, verdict_word
+from mlpexp.gradient_verdict import GradientVerdict, gradient_verdict, verdict_numbers, verdict_word
 from mlpexp.measurement_catalogue import of_kind
-from mlpexp.records import PARTS, evenly_spaced, layer_metric, log_spaced, profile_metric
+from mlpexp.records import PARTS, Array, evenly_spaced, layer_metric, log_spaced, profile_metric
 from mlpexp.results import Result
 from mlpexp.run_note import NOTE, PICTURE, note_of
 from mlpexp.views import IMAGE, POINT
@@ -53,14 +55,14 @@ class Projection:
 def project(result: Result, sweep: str | None = None) -> Projection:
     """A recorded run as MLflow shows it; `start` and `end` in milliseconds."""
     start = int(result.facts["started"] * 1000)
-    flat = result.config.flat()
+    flat, verdict = result.config.flat(), gradient_verdict([result])
     return Projection(
         name=result.name,
         start=start,
         end=start + int(result.facts["seconds"] * 1000),
-        tags=_tags(result, sweep) | ({"mlpexp.sweep": sweep} if sweep else {}),
+        tags=_tags(result, verdict, sweep) | ({"mlpexp.sweep": sweep} if sweep else {}),
         params={key: str(value)[:PARAMETER_CHARACTERS] for key, value in flat.items() if value is not None},
-        points=points_of(result),
+        points=points_of(result, verdict),
         dataset=_dataset(result),
     )
 
@@ -70,10 +72,9 @@ def version_of(result: Result) -> str:
     return str(int(result.facts["started"] * 1000))
 
 
-def _tags(result: Result, sweep: str | None) -> dict[str, str]:
+def _tags(result: Result, verdict: GradientVerdict | str, sweep: str | None) -> dict[str, str]:
     facts = result.facts
     environment = json.loads((result.folder / "environment.json").read_text())
-    verdict = gradient_verdict([result])
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),
@@ -132,25 +133,26 @@ def _dataset(result: Result) -> dict[str, str]:
 
 def metric_names(result: Result) -> set[str]:
     """The metrics that a run has in MLflow."""
-    return {point.key for point in points_of(result)}
+    return {point.key for point in points_of(result, gradient_verdict([result]))}
 
 
-def points_of(result: Result) -> list[Point]:
+def points_of(result: Result, verdict: GradientVerdict | str) -> list[Point]:
     """At most 600 points: scores, profiles over depth, δ and gradient norms of layers at log-spaced steps, curves."""
     record, facts = result.record.whole(), result.facts
     last = int(record.steps[-1])
     start, span = facts["started"] * 1000, facts["seconds"] * 1000 / max(1, last)
     found: list[Point] = []
 
-    def add(name: str, value: float, step: int, at: int | None = None) -> None:
-        if np.isfinite(value):  # infinity would be stored as 1.8e308, for good
-            found.append(Point(name, float(value), int(start + span * (step if at is None else at)), step))
+    def add(name: str, values: Sequence[float] | Array, steps: Sequence[int] | Array, at: int | None = None) -> None:
+        for value, step in zip(np.asarray(values, dtype=float).tolist(), np.asarray(steps).tolist(), strict=True):
+            if math.isfinite(value):  # infinity would be stored as 1.8e308, for good
+                found.append(Point(name, value, int(start + span * (step if at is None else at)), step))
 
     for name, value in result.scores.items():
         kind, _, part = name.partition("/")
-        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", value, last)
-    for name, number in verdict_numbers(gradient_verdict([result])).items():
-        add(name, number.value, 0)
+        add(name if kind == "gap" or part == PARTS[-1] else f"restored/{kind}_{part}", [value], [last])
+    for name, number in verdict_numbers(verdict).items():
+        add(name, [number.value], [0])
     measured = {quantity: record.measured(quantity) for quantity in record.quantities}
     depth = result.config.model.depth
     shown = (
@@ -161,20 +163,19 @@ def points_of(result: Result) -> list[Point]:
         defined = np.isfinite(values).any(axis=0)  # the last layer has no saturation
         finite = np.flatnonzero(np.isfinite(values[:, defined]).all(axis=1))
         for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
-            for layer in evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else ():
-                name = profile_metric(quantity, moment)
-                add(name, values[row[0], layer], layer + 1, at=int(steps[row[0]]))
+            layers = np.array(evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else [], dtype=int)
+            name = profile_metric(quantity, moment)
+            add(name, values[row, layers], layers + 1, at=int(steps[row[0]]) if len(row) else None)
     for quantity in (q for q in LAYER_CURVES if q in measured):
         steps, values = measured[quantity]
-        layers = evenly_spaced(depth, LAYER_CURVE_POINTS // 4)
-        most = min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers)))
-        for i in log_spaced(len(steps), most):
-            for layer in layers:
-                add(layer_metric(quantity, layer + 1, depth), values[i, layer], int(steps[i]))
+        layers = np.array(evenly_spaced(depth, LAYER_CURVE_POINTS // 4))
+        chosen = log_spaced(len(steps), min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers))))
+        for layer in layers.tolist():
+            add(layer_metric(quantity, layer + 1, depth), values[chosen, layer], steps[chosen])
     most = min(CURVE_POINTS, (MOST_POINTS - len(found)) // max(1, len(record.metrics)))
     for name in record.metrics:
         values = record[name]
         rows = np.flatnonzero(~np.isnan(values))
-        for i in evenly_spaced(len(rows), most):
-            add(name, values[rows[i]], int(record.steps[rows[i]]))
+        rows = rows[evenly_spaced(len(rows), most)]
+        add(name, values[rows], record.steps[rows])
     return found

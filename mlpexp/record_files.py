@@ -85,8 +85,8 @@ class LaneRecord:
         cells: dict[str, pa.Array] = {}
         for name, parts in self.columns.items():
             values = np.concatenate(parts)
-            cells[name] = pa.array(values, mask=np.isnan(values) if name in self.evaluations else None)
-        steps = cells["step"].to_numpy()
+            cells[name] = arrow(values, np.isnan(values) if name in self.evaluations else None)
+        steps = np.concatenate(self.columns["step"])
         distributions = []
         for name, pieces in self.measured.items():
             at, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
@@ -99,7 +99,7 @@ class LaneRecord:
             for key, own in _columns(name, values):
                 column = np.full(len(steps), np.nan, dtype=own.dtype)
                 column[rows] = own
-                cells[key] = pa.array(column, mask=blank if blank.any() else None)
+                cells[key] = arrow(column, blank)
         self._write_table(RECORD, pa.table(cells))
         for table in distributions:
             self._write_table(DISTRIBUTIONS, table)
@@ -112,10 +112,18 @@ class LaneRecord:
             file = self.folder / name
             self.writers[name] = pq.ParquetWriter(file, table.schema, compression="zstd", write_statistics=False)
         schema = self.writers[name].schema
+        there = set(table.column_names)
         for field in schema:
-            if field.name not in table.column_names:  # due in none of these rows
+            if field.name not in there:  # due in none of these rows
                 table = table.append_column(field, pa.nulls(len(table), field.type))
         self.writers[name].write_table(table.select(schema.names))
+
+
+def arrow(values: NDArray[Any], blank: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers [n] as they are, null where `blank`. pa.array does the same, but loads pandas to see what it is given."""
+    there = None if blank is None or not blank.any() else pa.py_buffer(np.packbits(~blank, bitorder="little"))
+    content = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [there, content])
 
 
 def is_distribution(name: str) -> bool:

@@ -69,10 +69,19 @@ class Record:
         """Updates made before each row, [T]."""
         return self._columns(["step"])[0]
 
+    @cached_property
+    def layers(self) -> dict[str, list[str]]:
+        """Quantity → its columns, a layer each."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            if place := layer_of(column):
+                found.setdefault(place[0], []).append(column)
+        return found
+
     @property
     def quantities(self) -> list[str]:
         """Names of what was measured per layer, one number each."""
-        return list(dict.fromkeys(found[0] for name in self.columns if (found := layer_of(name))))
+        return list(self.layers)
 
     @property
     def metrics(self) -> list[str]:
@@ -85,11 +94,10 @@ class Record:
         return read_distributions(self.file.with_name(DISTRIBUTIONS))
 
     def __getitem__(self, name: str) -> Array:
-        if name in self.columns:
+        if name in self._read or name in self.columns:
             return self._columns([name])[0]
-        layers = [column for column in self.columns if (found := layer_of(column)) and found[0] == name]
-        if layers:
-            return np.stack(self._columns(layers), axis=1)
+        if name in self.layers:
+            return np.stack(self._columns(self.layers[name]), axis=1)
         if name in self.distributions:
             return self.distributions[name].values
         known = [*self.metrics, *self.quantities, *self.distributions]

@@ -69,9 +69,11 @@ def write_runs(
         if ending.lane in states:
             kept = _beside_weights(states[ending.lane], ending)
             (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
-        for path in (*places[ending.lane].iterdir(), places[ending.lane]):
+    for place in places.values():  # all are written before the first is waited for: the disk takes them together
+        for path in (*place.iterdir(), place):
             bring_to_disk(path)  # before the rename: a folder that is there is whole, whenever the power fails
-        move_into_place(places[ending.lane], runs / header["fingerprint"])
+    for lane, place in places.items():
+        move_into_place(place, runs / headers[lane]["fingerprint"])
     bring_to_disk(runs)
 
 

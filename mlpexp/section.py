@@ -4,6 +4,7 @@ Flow: **section** → data_schema → config.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -66,13 +67,10 @@ class Section(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What of this section enters the fingerprint."""
         content: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
+        for name, neutral in _hashed(type(self)):
             value = getattr(self, name)
-            if any(isinstance(mark, Unhashed | Filled) for mark in field.metadata):
-                continue
-            if any(isinstance(mark, Neutral) and mark.value == value for mark in field.metadata):
-                continue
-            content[name] = value.identity() if isinstance(value, Section) else value
+            if value not in neutral:
+                content[name] = value.identity() if isinstance(value, Section) else value
         return content
 
     def shown(self) -> dict[str, Any]:
@@ -80,3 +78,13 @@ class Section(BaseModel):
         fields = type(self).model_fields.items()
         filled = {name for name, field in fields if any(isinstance(mark, Filled) for mark in field.metadata)}
         return self.model_dump(exclude=filled)
+
+
+@lru_cache(maxsize=256)  # asked for every run of a sweep, several times
+def _hashed(section: type[Section]) -> list[tuple[str, list[object]]]:
+    """The keys of a section that enter fingerprints, and at which values they do not."""
+    return [
+        (name, [mark.value for mark in field.metadata if isinstance(mark, Neutral)])
+        for name, field in section.model_fields.items()
+        if not any(isinstance(mark, Unhashed | Filled) for mark in field.metadata)
+    ]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
@@ -86,7 +86,7 @@ def launch(
     sweep.show(configs[0], list({run.fingerprint: run for runs in found for run in runs}.values()), console)
     if failed is not None:
         _tell(failed, console)
-    return [_job_return(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
+    return [Returned(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -222,11 +222,15 @@ def job_folder(hydra_config: DictConfig, overrides: Sequence[str], config: Confi
     return Path(str(sweep.dir)) / str(sweep.subdir)
 
 
-def _job_return(config: Config, overrides: Sequence[str], folder: Path, runs: Sequence[Result]) -> JobReturn:
-    """As Hydra's own launchers return it."""
-    returned = JobReturn()
-    returned.overrides, returned.working_dir = list(overrides), str(folder)
-    returned.cfg = OmegaConf.create(config.shown())
-    returned.status = JobStatus.COMPLETED
-    returned.return_value = validation_score(runs)
-    return returned
+class Returned(JobReturn):
+    """As Hydra's own launchers return it; the config is made when it is asked for, which hardly any sweeper does."""
+
+    def __init__(self, config: Config, overrides: Sequence[str], folder: Path, runs: Sequence[Result]) -> None:
+        super().__init__(overrides=list(overrides), working_dir=str(folder), status=JobStatus.COMPLETED)
+        self._shown = config.shown()
+        self.return_value = validation_score(runs)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "cfg" and self.__dict__["cfg"] is None:
+            self.cfg = OmegaConf.create(self._shown)
+        return super().__getattribute__(name)

@@ -58,6 +58,7 @@ class Store:
         self.experiment, self.place = "", ""
         self.known: dict[str, list[str]] | None = None
         self.metrics: set[str] = set()
+        self.kinds: set[tuple[object, ...]] = set()
         self.viewed: set[str | None] = set()
         self.bulk: BulkWriter | None = None
 
@@ -179,7 +180,8 @@ class Store:
         if not known(__version__):
             return
         kinds = {(one.config.model.depth, *one.record.columns, *one.scores): one for one in results}  # seeds are alike
-        metrics = {name for result in kinds.values() for name in metric_names(result)}
+        metrics = {name for kind in kinds.keys() - self.kinds for name in metric_names(kinds[kind])}
+        self.kinds |= kinds.keys()
         if metrics <= self.metrics and sweep in self.viewed:
             return
         found = client.get_experiment(self.experiment).tags

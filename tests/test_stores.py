@@ -8,6 +8,7 @@ from runs_fixtures import command
 from servers import mlflow_server, postgres
 
 from mlpexp.config import Tracking
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.projection import artifacts, points_of
 from mlpexp.results import recorded
 from mlpexp.shown import SHOWN
@@ -41,7 +42,7 @@ def check_runs_arrive_once(uri: str, folder: Path) -> None:
         assert found.info.status == "FINISHED"
         assert found.data.params["model.depth"] == str(run.config.model.depth)
         assert found.data.metrics["accuracy/test"] == run.scores["accuracy/test"]
-        expected = sorted((m.step, m.value) for m in points_of(run) if m.key == "loss/batch")
+        expected = sorted((m.step, m.value) for m in points_of(run, gradient_verdict([run])) if m.key == "loss/batch")
         history = client.get_metric_history(found.info.run_id, "loss/batch")
         assert sorted((m.step, m.value) for m in history) == expected
         files = {file.path for file in client.list_artifacts(found.info.run_id)}

@@ -17,14 +17,14 @@ from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from runs_fixtures import command, files_below
+from runs_fixtures import command, composed, files_below, trained
 
 from mlpexp.browse.tables import load
 from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid, loader
 from mlpexp.config import validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError
-from mlpexp.sweep import job_folder
+from mlpexp.sweep import Returned, job_folder
 from mlpexp.tracking import Store
 from mlpexp.verdicts import mean, paired_difference, ranked
 
@@ -412,3 +412,12 @@ def test_another_sweeper_asks_as_it_goes_and_is_told_the_validation_scores(launc
     assert list(map(float, told)) == first.tolist()
     (last,) = table[table["seed"] == 1]["model.depth"]
     assert last == 1 + first.argmax()
+
+
+def test_what_a_job_returns_has_its_config_when_it_is_asked_for(tmp_path: Path) -> None:
+    point = composed("model.depth=3", f"outputs={tmp_path}")
+    returned = Returned(point, ["model.depth=3"], tmp_path, trained("model.depth=3"))
+    assert returned.cfg == OmegaConf.create(point.shown())
+    assert returned.cfg is returned.cfg
+    assert (returned.overrides, returned.working_dir) == (["model.depth=3"], str(tmp_path))
+    assert returned.return_value == trained("model.depth=3")[0].scores["accuracy/validation"]

@@ -18,6 +18,7 @@ from runs_fixtures import SMALL, command, composed, trained
 
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Config, Tracking
+from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.illustration import illustrate
 from mlpexp.projection import MOST_POINTS, Projection, points_of, project
 from mlpexp.records import layer_of
@@ -195,7 +196,7 @@ def test_a_half_written_run_is_written_again_and_one_trained_again_replaces_its_
 )
 def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) -> None:
     (result,) = trained(*overrides, "model.width=4", "training.batch_size=256")
-    metrics = points_of(result)
+    metrics = points_of(result, gradient_verdict([result]))
     assert len(metrics) <= MOST_POINTS
     assert {metric.key for metric in metrics} >= {"loss/train", "profile/delta_norm_start", "accuracy/test"}
     assert len({(metric.key, metric.step) for metric in metrics}) == len(metrics)

@@ -8,9 +8,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from mlpexp.kernel.measurements.step import Step, share_of_zeros
+from mlpexp.kernel.norms import norms
 
 
 def gradient_norm(step: Step) -> Tensor:
@@ -34,7 +34,7 @@ def gradient_zeros(step: Step) -> Tensor:
 
 def delta_norm(step: Step) -> Tensor:
     """√(mean over examples of ‖δ_l‖²), [R, L]: each example's own derivative, summed over units, never divided by B."""
-    return _root_mean_squares(step, step.trace.blocks["deltas"])
+    return norms(step.trace.blocks["deltas"], 2).T / math.sqrt(step.trace.rows)
 
 
 def signal_norm(step: Step) -> Tensor:
@@ -42,8 +42,8 @@ def signal_norm(step: Step) -> Tensor:
 
     Between skip connections this, not δ, is what is passed on from layer to layer.
     """
-    norms = [vector_norm(s, dim=(1, 2), dtype=torch.float64) / math.sqrt(step.trace.rows) for s in step.trace.signals]
-    return torch.stack([*norms, torch.full_like(norms[0], torch.nan)], dim=1)
+    sizes = norms([signal[None] for signal in step.trace.signals], 2).T / math.sqrt(step.trace.rows)
+    return torch.cat([sizes, torch.full_like(sizes[:, :1], torch.nan)], dim=1)
 
 
 def gradient_second_moment(step: Step) -> Tensor:
@@ -71,9 +71,3 @@ def gradient_square(step: Step) -> Tensor:
     if rows == 1:
         return torch.full_like(step.second_moments, torch.nan)
     return (step.gradient_squares * rows - step.second_moments) / (rows - 1)
-
-
-def _root_mean_squares(step: Step, blocks: list[Tensor]) -> Tensor:
-    norms: Tensor = torch.cat([vector_norm(block, dim=(2, 3), dtype=torch.float64) for block in blocks]).T
-    norms /= math.sqrt(step.trace.rows)
-    return norms

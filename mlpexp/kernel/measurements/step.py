@@ -8,11 +8,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network, Trace, forward
+from mlpexp.kernel.norms import norms, row_norms, sums
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,16 @@ class Step:
         return weight_norms(self.layout, self.network.parameters)
 
     @cached_property
+    def numbers(self) -> Tensor:
+        """How many numbers the outputs of each layer are, over examples and units, [L]."""
+        return torch.tensor(
+            [self.trace.rows * x.outputs for x in self.layout.layers], device=self.gradient.device, dtype=torch.float64
+        )
+
+    @cached_property
     def output_means(self) -> Tensor:
         """Mean of each layer's outputs over examples and units, [R, L], in double precision."""
-        blocks = self.trace.blocks["outputs"]
-        means = [x.sum(dim=(2, 3), dtype=torch.float64) / (x.shape[2] * x.shape[3]) for x in blocks]
-        return torch.cat(means).T
+        return sums(self.trace.blocks["outputs"], 2).T / self.numbers
 
     @cached_property
     def second_moments(self) -> Tensor:
@@ -79,7 +84,7 @@ class Step:
         One example's gradient of W_l is the outer product of x_l and δ_l, so its squared norm is the product of
         theirs; that of b_l is δ_l. The [R, B, k_l, k_{l+1}] tensor is never built (Goodfellow 2015, arXiv 1510.01799).
         """
-        deltas = torch.cat([vector_norm(block, dim=3, dtype=torch.float64) for block in self.trace.blocks["deltas"]])
+        deltas = row_norms(self.trace.blocks["deltas"])
         inputs = self._input_norms().square_()
         if self.layout.bias:
             inputs += 1
@@ -88,11 +93,8 @@ class Step:
     def _input_norms(self) -> Tensor:
         """‖x_{l,i}‖ of what enters each layer, [L, R, B]; dropout's masks are in it."""
         trace = self.trace
-        first = vector_norm(trace.inputs[0], dim=2, dtype=torch.float64)[None]
-        if trace.masks:
-            return torch.cat([first, *(vector_norm(x, dim=2, dtype=torch.float64)[None] for x in trace.inputs[1:])])
-        hidden = [vector_norm(block, dim=3, dtype=torch.float64) for block in trace.blocks["outputs"]]
-        return torch.cat([first, *hidden])[:-1]
+        entering = [x[None] for x in trace.inputs]
+        return row_norms(entering if trace.masks else [entering[0], *trace.blocks["outputs"]])[: len(entering)]
 
     @cached_property
     def gradient_norms(self) -> Tensor:
@@ -105,14 +107,14 @@ class Step:
         layout, squares = self.layout, self.gradient_norms.square()
         if layout.bias:
             biases = [layout.biases(self.gradient, l) for l in range(layout.depth)]
-            squares += torch.stack([vector_norm(b, dim=1, dtype=torch.float64) for b in biases], dim=1).square_()
+            squares += norms([b[:, None] for b in biases], 1, join=1).square_()
         return squares
 
 
 def weight_norms(layout: Layout, rows: Tensor) -> Tensor:
     """Frobenius norm of each layer's weights in rows [R, P …], [R, L]; squares are summed in double precision."""
     blocks = [layout.weight_block(rows, block) for block in layout.weight_blocks]
-    return torch.cat([vector_norm(block, dim=2, dtype=torch.float64) for block in blocks], dim=1)
+    return norms(blocks, 1, join=1)
 
 
 def share_of_zeros(x: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from mlpexp.kernel.measurements.step import Step, share_of_zeros
 from mlpexp.kernel.network import Network, Trace
+from mlpexp.kernel.norms import norms
 
 SATURATED_SLOPE = 0.05
 """A unit is saturated where |σ′| is less than this share of its largest value."""
@@ -31,13 +31,9 @@ def activation_mean(step: Step) -> Tensor:
 
 def activation_std(step: Step) -> Tensor:
     """Standard deviation of each layer's outputs over examples and units, [R, L]; centred before it is squared."""
-
-    means, spreads = step.output_means.T.to(step.gradient.dtype), []
-    for layers, x in zip(step.layout.unit_blocks, step.trace.blocks["outputs"], strict=True):
-        centred = x - means[layers.start : layers.stop, :, None, None]
-        root = vector_norm(centred, dim=(2, 3), dtype=torch.float64)
-        spreads.append(root / math.sqrt(x.shape[2] * x.shape[3]))
-    return torch.cat(spreads).T
+    means = step.output_means.T.to(step.gradient.dtype)[:, :, None, None]
+    blocks = zip(step.layout.unit_blocks, step.trace.blocks["outputs"], strict=True)
+    return norms([x - means[layers.start : layers.stop] for layers, x in blocks], 2).T / step.numbers.sqrt()
 
 
 def activation_zeros(step: Step) -> Tensor:
@@ -47,12 +43,7 @@ def activation_zeros(step: Step) -> Tensor:
 
 def preactivation_square(step: Step) -> Tensor:
     """q_l: mean of z_l² over examples and units, [R, L]."""
-
-    def mean_square(z: Tensor) -> Tensor:
-        root: Tensor = vector_norm(z, dim=(2, 3), dtype=torch.float64)
-        return root.square_().div_(z.shape[2] * z.shape[3])
-
-    return _by_units(step, "z", mean_square)
+    return norms(step.trace.blocks["z"], 2).T.square() / step.numbers
 
 
 def saturation(step: Step) -> Tensor:
