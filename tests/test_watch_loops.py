@@ -125,6 +125,17 @@ def test_the_outer_half_of_a_double_backward_pass_is_the_one_that_counts() -> No
     check_same(one_step(penalised), one_step(plainly))
 
 
+@pytest.mark.filterwarnings("ignore:Using backward\\(\\) with create_graph=True")  # of the circle that is undone here
+def test_a_backward_pass_that_can_be_derived_again_counts_as_any_other() -> None:
+    def with_graph(net: nn.Module, x: Tensor, y: Tensor) -> None:
+        functional.cross_entropy(net(x), y).backward(create_graph=True)
+        for own in net.parameters():
+            assert own.grad is not None
+            own.grad = own.grad.detach()  # else it and its graph keep each other
+
+    check_same(one_step(with_graph), one_step(plainly))
+
+
 def test_several_backward_passes_through_one_forward_pass_leave_delta_out() -> None:
     def twice(net: nn.Module, x: Tensor, y: Tensor) -> None:
         loss = functional.cross_entropy(net(x), y)

@@ -11,8 +11,11 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ |= {"MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1"}  # before torch is loaded: the same bits again
@@ -157,20 +160,20 @@ def conditions() -> Iterator[tuple[str, bool]]:
     yield from ((sigma, dropout) for sigma in SIGMAS for dropout in (False, True))
 
 
-def runs(parts: list[Part], seeds: int, epochs: int, say: Callable[[str], None] = print) -> list[Run]:
-    """Each condition at the rate that does best on validation, with one seed of its own, and then with all seeds."""
-    found = []
-    for sigma, dropout in conditions():
-        tried = [train(sigma, dropout, rate, TUNING_SEED, parts, epochs) for rate in RATES]
-        best = max(tried, key=lambda run: run.validation)
-        edge = " (on the edge of the grid)" if best.rate in (RATES[0], RATES[-1]) else ""
-        found += [train(sigma, dropout, best.rate, seed, parts, epochs) for seed in range(seeds)]
-        own = found[-seeds:]
-        say(
-            f"{sigma}, dropout {'on' if dropout else 'off'}: rate {best.rate}{edge}; accuracy on training, test "
-            f"{np.mean([run.train for run in own]):.3f}, {np.mean([run.test for run in own]):.3f}"
-        )
-    return found
+def runs_of(condition: tuple[str, bool], parts: list[Part], seeds: int, epochs: int) -> list[Run]:
+    """One condition at the rate that does best on validation with a seed of its own, with all seeds."""
+    tried = [train(*condition, rate, TUNING_SEED, parts, epochs) for rate in RATES]
+    best = max(tried, key=lambda run: run.validation).rate
+    return [train(*condition, best, seed, parts, epochs) for seed in range(seeds)]
+
+
+def say(own: list[Run]) -> None:
+    """What became of a condition."""
+    first = own[0]
+    edge = " (on the edge of the grid)" if first.rate in (RATES[0], RATES[-1]) else ""
+    scores = ", ".join(f"{np.mean([getattr(run, part) for run in own]):.3f}" for part in ("train", "test"))
+    dropout = "on" if first.dropout else "off"
+    print(f"{first.sigma}, dropout {dropout}: rate {first.rate}{edge}; accuracy on training, test {scores}", flush=True)
 
 
 def claims(found: list[Run]) -> list[Claim]:
@@ -237,12 +240,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1, help="processes; the numbers are the same")
     parser.add_argument("--folder", type=Path, default=HERE)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     name, parts = pictures()
     print(f"{name}, {len(parts[0][1])} training examples, {options.epochs} epochs, {options.seeds} seeds")
-    found = runs(parts, options.seeds, options.epochs)
+    one = partial(runs_of, parts=parts, seeds=options.seeds, epochs=options.epochs)
+    found: list[Run] = []
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        for own in pool.map(one, conditions()):
+            say(own)
+            found += own
     verdicts = claims(found)
     for claim in verdicts:
         print(claim.line())

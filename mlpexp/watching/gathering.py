@@ -50,7 +50,7 @@ class Gathering:
 
     def saw_delta(self, layer: Layer, seen: Pass, squares: Tensor | None, delta: Tensor) -> None:
         """∂loss/∂z of one layer in one pass; `squares` are ‖x_i‖² of its inputs."""
-        wanted = self.wanted()
+        wanted, delta = self.wanted(), delta.detach()  # where derivatives are made to be derived again, it has a graph
         task = torch._C._current_graph_task_id()  # which backward pass this is; torch has no public name for it
         if task not in self.deltas:
             if self._is_stale():

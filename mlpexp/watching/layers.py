@@ -102,6 +102,10 @@ def _refuse(module: nn.Module) -> None:
     """What hooks would see wrongly, or not at all."""
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError("watch: a scripted module calls no hooks in its inside; watch the module it was made from")
+    if any(one.device.type == "mps" for one in module.parameters()):
+        raise ValueError(
+            "watch: squares are summed in double precision, which MPS does not have; watch a run on the CPU"
+        )
     for one in module.modules():
         if type(one).__name__ in SPREAD or any(base.__name__ in SPREAD for base in type(one).__mro__):
             raise ValueError(

@@ -3,9 +3,7 @@
 Flow: passes, gathering, weights → **watch** → buffer → quantities → table, picture, MLflow.
 """
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -24,6 +22,7 @@ from mlpexp.watching.layers import OF_EXAMPLES, OF_OUTPUTS, OF_PROBE, Layer, lay
 from mlpexp.watching.passes import Pass, Passes
 from mlpexp.watching.probe import dead_units
 from mlpexp.watching.quantities import Item, Recipe
+from mlpexp.watching.record import keep_files, table_of
 from mlpexp.watching.tracking import RunLog
 from mlpexp.watching.weights import Weights
 
@@ -163,7 +162,7 @@ class Watched:
             hook.remove()
         self.buffer.close()
         if self.run is not None and self.pieces:
-            self._keep_files(self.run)
+            keep_files(self.run, self.table(), self.plot if "delta_norm" in self.names else None, len(self.layers))
             self.run.warn()
 
     # --- in the loop ---
@@ -188,7 +187,7 @@ class Watched:
         return found
 
     def _saw_delta(self, layer: Layer, seen: Pass, squares: Tensor | None, delta: Tensor) -> None:
-        if self.is_open and not torch.is_grad_enabled():  # it is, where derivatives are made to be derived again
+        if self.is_open:
             self.gathering.saw_delta(layer, seen, squares, delta)
 
     def _before_update(self, *_: Any) -> None:
@@ -321,50 +320,13 @@ class Watched:
 
         What a layer does not define has no row; histograms are not in it.
         """
-        import pandas as pd
-
-        parts = []
-        for name in self.columns:
-            steps, values = self._measured(name)
-            if values.ndim == 2 and len(steps):
-                step, layer = (place.ravel() for place in np.indices(values.shape))
-                parts.append(
-                    pd.DataFrame({"step": steps[step], "name": name, "layer": layer + 1, "value": values.ravel()})
-                )
-        if not parts:
-            return pd.DataFrame(columns=["step", "name", "layer", "module", "value"])
-        table = pd.concat(parts, ignore_index=True).dropna(subset="value", ignore_index=True)
-        table.insert(3, "module", table["layer"].map({one.number: one.name for one in self.layers}))
-        return table
+        return table_of({name: self._measured(name) for name in self.columns}, self.layers)
 
     def plot(self) -> "Sheet":
         """The gradient's flow: ‖δ_l‖ layer over step, and its profile over depth at both ends. ValueError without δ."""
         from mlpexp.watching.picture import picture
 
         return picture(*self._measured("delta_norm"), title=type(self.module).__name__)
-
-    def _keep_files(self, run: RunLog) -> None:
-        """The whole record, and the picture where there is one, among the run's artifacts."""
-        from mlpexp.figures import png
-
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "record.parquet"
-            table = self.table()
-            names = [
-                layer_metric(name, layer, len(self.layers))
-                for name, layer in zip(table["name"], table["layer"], strict=True)
-            ]
-            table.assign(metric=names).pivot(index="step", columns="metric", values="value").reset_index().to_parquet(
-                file
-            )
-            run.keep(file)
-            if "delta_norm" in self.names:
-                try:
-                    content = png(self.plot())
-                except ValueError:  # nothing in it that could be drawn
-                    return
-                (Path(folder) / "gradient_flow.png").write_bytes(content)
-                run.keep(Path(folder) / "gradient_flow.png")
 
 
 def _check(module: nn.Module, optimizer: torch.optim.Optimizer, every: int, reduction: str) -> None:
