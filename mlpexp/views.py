@@ -147,7 +147,9 @@ def states(metrics: Sequence[str]) -> dict[str, State]:
         "compare": [("Asked, and came of it", 1, [parallel([score, SIGNAL]) for score in SCORES[:2]])],
         "pictures": [("Gradient flow: before and after training", 0, [images()])],
     }
-    return {name: state(found, metrics, grouped=name in ("curves", "layers")) for name, found in sections.items()}
+    found = {name: state(charts, metrics, grouped=name in ("curves", "layers")) for name, charts in sections.items()}
+    found["pictures"]["runListHidden"] = True  # beside it there is room for one picture in a row
+    return found
 
 
 def state(sections: Sequence[Section], metrics: Sequence[str], grouped: bool) -> State:
@@ -226,8 +228,8 @@ def parallel(scores: Sequence[str]) -> Chart:
 
 
 def images() -> Chart:
-    """A grid of pictures, one a run."""
-    return {"type": "IMAGE", "imageKeys": [IMAGE], "step": 0, "runsCountToCompare": 20}
+    """A grid of pictures, one a run; its parameters above it would make each as wide as the page."""
+    return {"type": "IMAGE", "imageKeys": [IMAGE], "step": 0, "runsCountToCompare": 20, "showRunParams": False}
 
 
 def packed(content: State) -> str:
