@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from mlpexp.refusals import ConfigError
     from mlpexp.results import Record, Result
     from mlpexp.runner import RunError, run
+    from mlpexp.watching.watch import watch
 
-__all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "load_records", "run"]
+__all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "load", "load_records", "run", "watch"]
 
 _HOMES = {
     "Config": "config",
@@ -34,6 +35,7 @@ _HOMES = {
     "load": "browse.tables",
     "load_records": "browse.tables",
     "run": "runner",
+    "watch": "watching.watch",
 }
 
 

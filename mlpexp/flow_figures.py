@@ -19,6 +19,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 from numpy.typing import NDArray
+from scipy import stats
 
 from mlpexp.figures import BLUE, COLOURS, ORANGE
 from mlpexp.records import Array, evenly_spaced, log_spaced
@@ -26,7 +27,7 @@ from mlpexp.results import Result
 from mlpexp.verdicts import superscript
 
 WIDTH, HEIGHT = 619.2, 244.8
-MOST_COLUMNS, MOST_LABELS, LEAST_DECADES = 80, 16, 2.0
+MOST_COLUMNS, MOST_LABELS, LEAST_DECADES, LEAST_SEEDS = 80, 16, 2.0, 3
 PLAIN, SMALL = 10.0, 8.33
 BLACK = "black"
 
@@ -49,6 +50,11 @@ class Sheet(Figure):
     def line(self, x: Array, y: Array, **style: Any) -> None:
         """A line through points; NaN leaves a gap."""
         self.add_artist(Line2D(x, y, transform=self.points, **style))
+
+    def band(self, x: Array, low: Array, high: Array, colour: str) -> None:
+        """What lies between two lines, shaded."""
+        outline = Path(np.column_stack([[*x, *x[::-1]], [*low, *high[::-1]]]))
+        self.add_artist(PathPatch(outline, transform=self.points, facecolor=colour, alpha=0.2, linewidth=0))
 
     def image(self, values: Array, place: Rectangle, low: float, high: float) -> None:
         """Values [rows, columns] as colours, the first row below; white where they are not finite."""
@@ -103,7 +109,8 @@ def gradient_flow(
     """‖δ_l‖ as colour, layer over step; beside it the profiles over depth at both ends, with theory's.
 
     `signal` [T, L] at `steps` [T], which are drawn evenly on a log axis; `start`, `end` are [seeds, L]: thin lines for
-    seeds and a thick one for their geometric mean; `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖
+    seeds, a thick one for their geometric mean, shaded its 95 % interval (Student's t of the logarithms, from three
+    seeds on); `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖
     before training. Colours and profiles span two decades at least, so that small changes look small.
     """
     sheet = Sheet()
@@ -134,7 +141,7 @@ def draw_flow(sheet: Sheet, steps: NDArray[np.int64], signal: Array) -> None:
     missing = "" if len(finite) == logarithms.size else "; white: 0 or not finite"
     sheet.write((left + right) / 2, bottom - 30, f"step (updates), log-spaced{missing}")
     sheet.write(left - 27, (bottom + top) / 2, "layer (1 is next to the input)", upright=True)
-    sheet.write(SCALE[2] + 20, top + 4, "backpropagated signal ‖δₗ‖", "right", SMALL)
+    sheet.write(SCALE[2] + 20, top + 9, "backpropagated signal ‖δₗ‖", "right", SMALL)
 
 
 def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) -> None:
@@ -143,8 +150,9 @@ def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) 
     logarithms = {colour: np.log10(own) for colour, own in ((BLUE, start), (ORANGE, end)) if len(own)}
     expected = None if theory is None else np.log10(start)[:, -1].mean() + theory / 2 / math.log(10)
     shown = np.concatenate([*logarithms.values(), *([] if expected is None else [expected[None]])])
-    margin = 0.05 * (shown.max() - shown.min())
-    low, high = widened(shown.min() - margin, shown.max() + margin)
+    least, most = np.nanmin(shown), np.nanmax(shown)  # a watched module's frozen layers have no δ
+    margin = 0.05 * (most - least)
+    low, high = widened(least - margin, most + margin)
     depth = shown.shape[1]
     across = left + (right - left) * (np.arange(depth) + 0.25) / (depth - 0.5)
 
@@ -159,6 +167,9 @@ def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) 
     for decade, height in zip(marks, up(np.array(marks, dtype=float)), strict=True):
         sheet.write(left - 6, height, f"10{superscript(decade)}", "right", middle=True)
     for colour, own in logarithms.items():
+        if len(own) >= LEAST_SEEDS:
+            ends = np.clip(interval(own), low, high)
+            sheet.band(across, up(ends[0]), up(ends[1]), colour)
         seeds = np.pad(up(own), ((0, 0), (0, 1)), constant_values=np.nan).ravel()  # one line with gaps
         sheet.line(np.tile([*across, np.nan], len(own)), seeds, color=colour, alpha=0.3, linewidth=0.8)
         sheet.line(across, up(own.mean(axis=0)), color=colour, marker="o", markersize=3.5, linewidth=1.5)
@@ -168,9 +179,20 @@ def draw_profiles(sheet: Sheet, start: Array, end: Array, theory: Array | None) 
     sheet.write(left, top + 4, "before training", "left", SMALL, BLUE)
     if len(end):
         sheet.write(right, top + 4, "after training", "right", SMALL, ORANGE)
-    thick = f"; thick: geometric mean of {len(start)} seeds" if len(start) > 1 else ""
-    sheet.write((left + right) / 2, bottom - 29, f"layer (1 is next to the input){thick}", size=SMALL)
+    told = "layer (1 is next to the input)"
+    if len(start) > 1:
+        told += f"; thick: geometric mean of {len(start)} seeds"
+    if len(start) >= LEAST_SEEDS:
+        told = f"layer; thick: geometric mean of {len(start)} seeds, shaded: its 95 %"
+    sheet.write((left + right) / 2, bottom - 29, told, size=SMALL)
     sheet.write(left - 36, (bottom + top) / 2, "backpropagated signal ‖δₗ‖", upright=True)
+
+
+def interval(values: Array) -> Array:
+    """Ends of the 95 % interval of the mean over seeds of each column, [2, L], for values [seeds, L]; Student's t."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    ends: Array = values.mean(axis=0) + np.array([[-1], [1]]) * half
+    return ends
 
 
 def widened(low: float, high: float) -> tuple[float, float]:

@@ -24,7 +24,8 @@ the claims. A refuted claim is a result. Minutes are those of training on two pr
 """
 FOOT = """\
 `mlpexp study --gallery` writes this page from what was run; `mlpexp study --new my_question` begins one of your own.
-[first_look](first_look) and [throughput](throughput) beside them are a first picture and a benchmark.
+[first_look](first_look), [alexnet](alexnet) and [throughput](throughput) beside them are a first picture, a study of a
+convolutional net that trains by a loop of its own, and benchmarks.
 """
 
 
@@ -89,7 +90,10 @@ def _entry(study: Study) -> str:
         return "\n".join([*lines, f"`mlpexp study {study.slug}`: not run yet.", ""])
     lines += [f"![{title}]({study.slug}/{PICTURE})", ""]
     lines += [f"- *{claim['verdict']}*: {claim['statement']}" for claim in result["claims"]]
-    minutes = result["minutes"]
-    spelt = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
-    cost = f"{result['runs']} runs, {spelt}" if result["runs"] else "nothing is trained"
+    cost = f"{result['runs']} runs, {spelt_minutes(result['minutes'])}" if result["runs"] else "nothing is trained"
     return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}.", ""])
+
+
+def spelt_minutes(minutes: float) -> str:
+    """`under a minute`, `about 3 min`."""
+    return "under a minute" if minutes < 1 else f"about {minutes:.0f} min"

@@ -66,7 +66,12 @@ def metric(name: str, part: str) -> str:
 
 def layer_metric(quantity: str, layer: int, depth: int) -> str:
     """`delta_norm/layer_01`; layer 1 is next to the input, and numbers sort as text."""
-    return f"{quantity}/layer_{layer:0{max(2, len(str(depth)))}d}"
+    return f"{quantity}/{layer_name(layer, depth)}"
+
+
+def layer_name(layer: int, depth: int) -> str:
+    """`layer_01`, with as many digits as the last layer has."""
+    return f"layer_{layer:0{max(2, len(str(depth)))}d}"
 
 
 @lru_cache(maxsize=4096)  # every record asks the same of its columns

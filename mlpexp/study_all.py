@@ -42,10 +42,13 @@ class Planned:
 
 
 def run_all(folders: Sequence[Path], size: str, words: Sequence[str], one: One, console: Console) -> int:
-    """Every study in turn; one that fails is told, and the others go on. 1 where any failed."""
-    plan = [_planned(folder, size, words) for folder in folders]
-    began, worst = time.monotonic(), 0
-    rows: list[tuple[str, str, str, str]] = []
+    """Every study in turn; one that fails, or refuses the words, is told, and the others go on. 1 where any did.
+
+    Raises ConfigError where all of them refuse.
+    """
+    plan, refused = _plan(folders, size, words)
+    began, worst = time.monotonic(), int(bool(refused))
+    rows = [(slug, "", "failed", "see above") for slug in refused]
     for number, planned in enumerate(plan):
         left = time_left([one.seconds for one in plan], number, time.monotonic() - began)
         place = f"study {number + 1} of {len(plan)}, {spelt(left)} left in all"
@@ -59,6 +62,22 @@ def run_all(folders: Sequence[Path], size: str, words: Sequence[str], one: One, 
         rows += verdicts(planned) if code == 0 else [(planned.study.slug, "", "failed", "see above")]
     _tell(rows, console)
     return worst
+
+
+def _plan(folders: Sequence[Path], size: str, words: Sequence[str]) -> tuple[list[Planned], list[str]]:
+    """What will be run, and names of the studies that refuse these words, each told before anything trains."""
+    plan: list[Planned] = []
+    refused: dict[str, ConfigError] = {}
+    for folder in folders:
+        try:
+            plan.append(_planned(folder, size, words))
+        except ConfigError as error:
+            refused[folder.name] = error
+    if not plan:
+        raise ConfigError(list(dict.fromkeys(line for one in refused.values() for line in one.mistakes)))
+    for slug, reason in refused.items():
+        print(f"mlpexp: {slug} is left out: {reason}", file=sys.stderr)
+    return plan, list(refused)
 
 
 def _planned(folder: Path, size: str, words: Sequence[str]) -> Planned:

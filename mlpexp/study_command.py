@@ -14,16 +14,16 @@ from rich.console import Console
 from mlpexp import packing, study_template
 from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
-from mlpexp.display import counted, show_places, spelt
-from mlpexp.gallery import write_gallery
+from mlpexp.display import counted, show_places
+from mlpexp.gallery import result_of, spelt_minutes, write_gallery
 from mlpexp.letters import folded
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.runner import RunError
-from mlpexp.study import Manifest, Runs, composed, figure_folder, progress, train
+from mlpexp.study import Manifest, Runs, composed, figure_folder, train
 from mlpexp.study_all import run_all
 from mlpexp.study_definition import Study, all_studies, open_study
-from mlpexp.study_files import Drawn, content_hash, drawn, freeze
+from mlpexp.study_files import Drawn, content_hash, drawn, freeze, recorded_runs
 from mlpexp.study_options import DEFAULT_FORMAT, DEFAULT_SIZE
 
 
@@ -166,17 +166,28 @@ def _recorded(study: Study, folder: Path) -> Manifest:
 
 
 def _list(options: argparse.Namespace, console: Console) -> int:
-    """Each study's question, how many of its runs are finished, and how long the others will take."""
+    """Each study's question, whether its figure's runs are recorded, and how long they take; nothing is composed."""
+    outputs = Path(absolute_outputs(_outputs()))
     for folder in all_studies():
         study = open_study(str(folder), options.size)
-        with composed(study) as needed:
-            finished, total, seconds = progress(needed)
-        left = "done" if finished == total else spelt(seconds)
-        told = f"{finished} of {total} runs, {left}" if total else "computed, trains nothing"
-        console.print(f"[bold]{study.slug}[/bold]  {told}")
+        console.print(f"[bold]{study.slug}[/bold]  {_standing(study, outputs)}")
         console.print(folded(f"    {study.definition.question}", "    "), markup=False)
     console.print("mlpexp study NAME trains what is missing and draws the figure", style="dim")
     return 0
+
+
+def _standing(study: Study, outputs: Path) -> str:
+    """`820 of 820 runs, done`, from the figure's list of runs; what it took elsewhere, where it was not drawn here."""
+    if study.computation is not None:
+        return "computed, trains nothing"
+    manifest = Manifest.read(outputs / "studies" / study.place)
+    if manifest is not None and manifest.key == study.key:
+        total = len(manifest.fingerprints)
+        finished = recorded_runs(study, outputs)
+        return f"{finished} of {total} runs, {'done' if finished == total else 'go on'}"
+    result = result_of(study)
+    known = result is not None and result["config"] == study.key
+    return f"{study.run_count} runs, " + (spelt_minutes(result["minutes"]) if known and result else "not timed yet")
 
 
 def spelt_time(seconds: float) -> str:

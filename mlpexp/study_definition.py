@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import product
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -157,6 +158,20 @@ class Study:
                 found.append(Point(name, condition, axes, [*overrides, *self.elsewhere]))
         return found
 
+    @property
+    def run_count(self) -> int:
+        """Runs that it asks for, candidates included; equal ones of two points are counted twice."""
+        return sum(
+            len(self.points_of(name)) * (part.replicates + part.search_replicates * _combinations(part.tune))
+            for name, part in self.parts.items()
+        )
+
+    @property
+    def data_sets(self) -> list[str]:
+        """Names of the data sets that its points train on, in the order of the file."""
+        words = [word for point in self.points() for word in point.overrides if word.startswith("data=")]
+        return list(dict.fromkeys(word.removeprefix("data=") for word in words))
+
     def tune_of(self, name: str) -> Grid:
         """The grid that is searched at every point of a part; empty where nothing is tuned."""
         return {key: [spelt(value) for value in values] for key, values in self.parts[name].tune.items()}
@@ -283,22 +298,55 @@ def _sized(definition: Definition, name: str, size: str) -> Part:
         merges = isinstance(value, Mapping) and key != "conditions"
         content[key] = {**content.get(key, {}), **value} if merges else value
     try:
-        return Part.model_validate(content)
+        part = Part.model_validate(content)
     except ValidationError as error:
         raise ConfigError([f"sizes.{size}.{name}: {line}" for line in describe(error, content)]) from None
+    conditions = {condition: _installed(own) for condition, own in part.conditions.items()}
+    return part.model_copy(update={"keys": _installed(part.keys), "conditions": conditions})
+
+
+def _installed(keys: Keys) -> Keys:
+    """The same keys, with the first data set that is installed where `data` names several: `fashion_mnist|digits`.
+
+    What was taken is in every config, in the study's key, and in the caption; where none is, the last stands.
+    """
+    names = str(keys.get("data", "")).split("|")
+    if len(names) == 1:
+        return keys
+    from mlpexp.data.catalogue import install_command
+
+    return {**keys, "data": next((name for name in names if not install_command(name)), names[-1])}
 
 
 def _overridden(parts: Mapping[str, Part], words: Sequence[str]) -> dict[str, Part]:
     """Words of the command line: KEY=VALUE for all parts, PART.KEY=VALUE for one; several values make a grid."""
     found = dict(parts)
+    mistakes: list[str] = []
     for word in words:
         first, _, rest = word.partition(".")
         chosen, text = ([first], rest) if first in parts else (list(parts), word)
         override = parse(text)
         key = override.key_or_group
         for name in chosen:
+            if differing := _differing(found[name], key):
+                mistakes.append(
+                    f"{word} would hold for all, but conditions of {name} differ in {key} ({differing}) and would be "
+                    f"drawn under names that are not theirs; leave it, or change {name} in study.yaml"
+                )
             found[name] = _with(found[name], key, *_values(override))
+    if mistakes:
+        raise ConfigError(mistakes)
     return found
+
+
+def _differing(part: Part, key: str) -> str:
+    """Two conditions that a key tells apart, with what they have; empty where it is the same in all."""
+    own = {name: spelt(keys[key]) if key in keys else "as in keys" for name, keys in part.conditions.items()}
+    return (
+        "; ".join({value: f"{name}: {value}" for name, value in own.items()}.values())
+        if len(set(own.values())) > 1
+        else ""
+    )
 
 
 def _values(override: Override) -> tuple[list[Any], bool]:
@@ -323,6 +371,11 @@ def _with(part: Part, key: str, values: list[Any], several: bool) -> Part:
     }
     content["grid" if several else "keys"][key] = values if several else values[0]
     return Part.model_validate(content)
+
+
+def _combinations(grid: Mapping[str, Sequence[Any]]) -> int:
+    """How many candidates a grid has; none where nothing is tuned."""
+    return prod(map(len, grid.values())) if grid else 0
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -81,7 +81,7 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
 
 
 def caption(study: Study, manifest: Manifest) -> str:
-    """What study.yaml says, and what holds of every figure here: what intervals are, and how was tuned."""
+    """What study.yaml says, and what holds of every figure here: what intervals are, how was tuned, which data."""
     sentences = [" ".join(study.definition.caption.split()), _intervals(study, manifest)]
     tuned = {name: part for name, part in study.parts.items() if part.tune}
     for name, part in tuned.items():
@@ -95,6 +95,8 @@ def caption(study: Study, manifest: Manifest) -> str:
     edge = [row for row in picked if row.on_edge]
     if edge:
         sentences.append(f"{len(edge)} of {len(picked)} picks lie on the edge of the grid.")
+    if study.data_sets:
+        sentences.append(f"Data: {', '.join(study.data_sets)}.")
     return " ".join(sentences)
 
 

@@ -113,8 +113,16 @@ def fluctuating(factor: float, spread: float = 0.0) -> World:
     return world
 
 
-def least(end: float, random: float, apart: float, layers: float, spread: float = 1e-3) -> World:
+def least(
+    end: float, random: float, apart: float, layers: float, norm: float, worse: float, spread: float = 1e-3
+) -> World:
+    """`norm` is how far a network from small weights ends from the least, `worse` its gain in error by them."""
+
     def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
+        if point.part == "network":
+            small = point.condition == "σ_w = 0.1"
+            error = 0.2 + worse * (not small) + draw.normal(0, 10 * spread)
+            return {"norm": 2.0 * (1 + norm * small) + draw.normal(0, 2 * spread), "error": error}
         distance = {"from zero": end, "from random weights": random}.get(point.condition, layers)
         own = {"distance": distance, "from_ridge": apart, "error": 1.0, "ridge_error": 1.1}
         noisy = {name: abs(value + draw.normal(0, spread)) for name, value in own.items()}
@@ -175,9 +183,9 @@ WORLDS: dict[str, tuple[World, ...]] = {
     "nonconvexity": (traps(0.3, 0.9, 0.8), traps(0.5, 0.4, 0.4), traps(0.5, 0.65, 0.65)),
     "width_fluctuations": (fluctuating(1.0), fluctuating(2.0), fluctuating(1.2, 0.15)),
     "implicit_regularisation": (
-        least(0.001, 2.0, 0.1, 0.01),
-        least(0.5, 0.05, 0.5, 0.5),
-        least(0.0105, 0.1, 0.204, 0.0494),
+        least(0.001, 2.0, 0.1, 0.01, 0.01, 0.1),
+        least(0.5, 0.05, 0.5, 0.5, 0.2, 0.0),
+        least(0.0105, 0.1, 0.204, 0.0494, 0.05, 0.03),
     ),
     "universal_approximation": (approximating(1.0, 2.0), approximating(0.2, 0.2), approximating(0.5, 0.5, 0.6)),
     "depth_or_width": (deep(0.02), deep(-0.02), deep(0.005, spread=0.02)),

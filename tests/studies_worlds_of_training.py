@@ -94,7 +94,7 @@ def remedied(base: tuple[float, ...], remedy: tuple[float, ...]) -> World:
 
     def world(point: Point, run: Config, draw: np.random.Generator) -> dict[str, Any]:
         own = np.random.default_rng([run.seed, len(point.condition)])
-        deepest = own.choice(base if point.condition == "none" else remedy)
+        deepest = own.choice(base if point.condition in ("none", "skip + He") else remedy)
         return {"accuracy/test": (0.95 if run.model.depth <= deepest else 0.2) + draw.normal(0, 0.01)}
 
     return world

@@ -14,7 +14,8 @@ from scipy import stats
 
 from mlpexp import flow_figures
 from mlpexp.figures import BLUE, ORANGE, large_and_small
-from mlpexp.flow_figures import HEIGHT, PROFILE, WIDTH, Sheet, decades, flow_of, gradient_flow, round_step
+from mlpexp.flow_figures import HEIGHT, PROFILE, WIDTH, Sheet, decades, flow_of, gradient_flow, interval, round_step
+from mlpexp.verdicts import mean
 
 DRAW = np.random.default_rng(0)
 START, END = (np.exp(DRAW.normal(size=(3, 4))) for _ in range(2))
@@ -90,7 +91,7 @@ def test_profiles_are_each_seed_and_their_geometric_mean_on_the_axis_that_is_lab
         assert np.isnan(logarithms(sheet, seeds).reshape(3, 5)[:, 4]).all()
         assert logarithms(sheet, middle) == pytest.approx(np.log10(stats.gmean(values, axis=0)))
     assert {"before training", "after training", "a title"} <= set(words(sheet))
-    assert "layer (1 is next to the input); thick: geometric mean of 3 seeds" in words(sheet)
+    assert "layer; thick: geometric mean of 3 seeds, shaded: its 95 %" in words(sheet)
 
 
 def test_labels_of_layers_stand_below_their_points() -> None:
@@ -147,3 +148,14 @@ def test_the_flow_of_a_point_is_the_geometric_mean_over_seeds_that_are_there() -
     own = np.array([run.record["delta_norm"] for run in runs], dtype=float)
     assert np.array_equal(steps, runs[0].record.steps)
     assert signal == pytest.approx(stats.gmean(own, axis=0), rel=1e-6)
+
+
+def test_the_interval_is_that_of_the_verdicts_and_is_shaded_from_three_seeds_on() -> None:
+    values = DRAW.normal(size=(5, 4))
+    ends = interval(values)
+    for layer in range(4):
+        expected = mean(values[:, layer].tolist())
+        assert ends[:, layer] == pytest.approx([expected.low, expected.high])
+    for seeds, shaded in ((2, 0), (3, 2)):
+        sheet = gradient_flow(STEPS, SIGNAL, START[:seeds], END[:seeds], "t")
+        assert sum(isinstance(one, PathPatch) and one.get_alpha() == 0.2 for one in sheet.get_children()) == shaded

@@ -51,7 +51,7 @@ def test_import_contracts_hold() -> None:
 @pytest.mark.parametrize(
     ("package", "doors"),
     [
-        ("mlflow", ["dashboard_app", "tracking"]),
+        ("mlflow", ["dashboard_app", "tracking", "watching.tracking"]),
         ("matplotlib", ["figures", "flow_figures", "layer_figures", "learned_figures", "paper"]),
         ("optuna", [f"search.{n}" for n in ("dimensions", "studies", "drive", "report", "request", "command")]),
         ("plotly", ["gradient_flow"]),

@@ -1,16 +1,22 @@
 """All studies: each composes at every size, draws any table, and decides what its runs decide."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
-from studies_fixtures import World, made_up, points_of
+from studies_fixtures import at_corners, made_up, points_of
 from studies_worlds import WORLDS
 
+from mlpexp.figures import FigureCanvasAgg
 from mlpexp.gallery import PICTURE, page, result_of, stale
 from mlpexp.paper import FORMATS, plotted, rendered, style
 from mlpexp.refusals import ConfigError
-from mlpexp.study import composed
+from mlpexp.study import Manifest, Row, composed
 from mlpexp.study_definition import all_studies, open_study
+from mlpexp.study_files import caption
 from mlpexp.study_options import SIZES
+from mlpexp.theory import Architecture, activation, predict, skips_of
 
 SLUGS = sorted(folder.name for folder in all_studies())
 COMPUTED = [slug for slug in SLUGS if open_study(slug).computation is not None]
@@ -23,6 +29,10 @@ GIVEN = {
     "width_fluctuations": "nothing is trained",
 }
 """Studies whose learning rate is not picked, and why."""
+
+
+NESTED = {"splice_sites"}
+"""Studies that judge over several outer splits; elsewhere the split is fixed, and intervals are over seeds."""
 
 
 def test_every_study_has_its_worlds() -> None:
@@ -44,57 +54,85 @@ def test_a_computation_gives_what_is_drawn_and_judged_without_a_run(slug: str) -
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("slug", TRAINED)
-def test_a_study_composes_at_every_size(slug: str, size: str) -> None:
-    with composed(open_study(slug, size)) as needed:
+def test_a_study_composes_at_every_size(slug: str, size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlpexp.data.idx.FASHION_FOLDERS", ())  # digits stand for it, in a tenth of the time
+    with composed(at_corners(open_study(slug, size))) as needed:
         assert len(needed.points) == len(needed.configs)
         assert {config.tracking.experiment for config in needed.configs} == {slug}
-        assert all(config.data.split.seed == 0 for config in needed.configs)
+        splits = {config.data.split.seed for config in needed.configs}
+        assert splits == {0} or slug in NESTED
         tuned = [point for point in needed.points if needed.study.picked_from(point)]
         assert tuned or slug in GIVEN or slug in COMPUTED, "the learning rate is picked for every condition"
 
 
-CASES = [
-    (slug, world, verdict)
-    for slug, worlds in WORLDS.items()
-    for world, verdict in zip(worlds, ("supported", "refuted", "undecided"), strict=slug not in COMPUTED)
-]
-
-
-@pytest.mark.parametrize(("slug", "world", "verdict"), CASES, ids=[f"{slug}-{verdict}" for slug, _, verdict in CASES])
-def test_claims_follow_the_runs_and_any_table_is_drawn(slug: str, world: World, verdict: str) -> None:
-    study, _ = points_of(slug)
-    table = made_up(slug, world)
-    claims = study.figure.claims(table)
-    judged = claims if slug in COMPUTED else [claim for claim in claims if claim.region != "exact"]
-    assert {claim.name: claim.verdict for claim in judged} == {claim.name: verdict for claim in judged}
-    with style("column"):
-        figure = study.figure.draw(table)
-    data = plotted(figure)
-    assert {"line"} < set(data["kind"]), "uncertainty is shown"
-    if hasattr(study.figure, "tabular"):
-        assert len(study.figure.tabular(table)) > 2
+def test_of_several_data_sets_the_first_that_is_installed_is_taken_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {}
+    for folders in ((str(tmp_path),), ()):
+        monkeypatch.setattr("mlpexp.data.idx.FASHION_FOLDERS", folders)
+        study = open_study("sparse_rectifiers", "paper")
+        recorded = Manifest(study.slug, "paper", study.key, [Row("depth", "ReLU", {}, {}, [], ["run"] * 60)])
+        told[caption(study, recorded).partition("Data: ")[2]] = study.key
+        other = open_study("sparse_rectifiers", "paper", ["data=iris"])
+        assert other.data_sets == ["iris"]
+    assert list(told) == ["fashion_mnist.", "digits."]
+    assert len(set(told.values())) == 2, "other data are another figure"
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_the_same_table_gives_the_same_bytes_in_every_format(slug: str) -> None:
+def test_claims_follow_the_runs_and_any_table_is_drawn(slug: str) -> None:
+    """All of a study's made-up worlds in one test: its points are composed once."""
     study, _ = points_of(slug)
-    table = made_up(slug, WORLDS[slug][0])
-    for name in FORMATS if slug == "optimizers" else ("column",):
-        with style(name):
-            one, again = (rendered(study.figure.draw(table.copy()), "key") for _ in range(2))
-        assert one == again
-        assert one["pdf"].startswith(b"%PDF")
+    verdicts = ("supported", "refuted", "undecided")
+    for world, verdict in zip(WORLDS[slug], verdicts, strict=slug not in COMPUTED):
+        table = made_up(slug, world)
+        claims = study.figure.claims(table)
+        judged = claims if slug in COMPUTED else [claim for claim in claims if claim.region != "exact"]
+        assert {claim.name: claim.verdict for claim in judged} == {claim.name: verdict for claim in judged}
+        with style("column"):
+            one, again = (plotted(study.figure.draw(table.copy())) for _ in range(2))
+        pd.testing.assert_frame_equal(one, again)
+        assert {"line"} < set(one["kind"]), "uncertainty is shown"
+        if hasattr(study.figure, "tabular"):
+            assert len(study.figure.tabular(table)) > 2
+    if slug in TRAINED:
+        check_a_diverged_run_is_no_gap_in_the_figure(slug)
 
 
-@pytest.mark.parametrize("slug", TRAINED)
-def test_a_diverged_run_is_no_gap_in_the_figure(slug: str) -> None:
+def check_a_diverged_run_is_no_gap_in_the_figure(slug: str) -> None:
     study, _ = points_of(slug)
     table = made_up(slug, WORLDS[slug][0])
     scores = [name for name in ("accuracy/test", "error") if name in table]
     table.loc[table.index[:: len(table) // 3], scores] = np.nan
     with style("column"):
-        assert rendered(study.figure.draw(table), "key")
+        FigureCanvasAgg(study.figure.draw(table)).draw()
     assert study.figure.claims(table)
+
+
+RENDERED = {"outliers": FORMATS, "boolean_functions": ("column",)}
+"""Every format once; curves, bands, images."""
+
+
+@pytest.mark.parametrize(("slug", "name"), [(slug, name) for slug, names in RENDERED.items() for name in names])
+def test_the_same_table_gives_the_same_bytes_in_every_format(slug: str, name: str) -> None:
+    study, _ = points_of(slug)
+    table = made_up(slug, WORLDS[slug][0])
+    with style(name):
+        one, again = (rendered(study.figure.draw(table.copy()), "key") for _ in range(2))
+    assert one == again
+    assert one["pdf"].startswith(b"%PDF")
+
+
+def test_the_sigma_w_that_countermeasures_fits_to_skip_is_that_of_theory() -> None:
+    study = open_study("countermeasures")
+    deepest = study.parts["depths"].grid["model.depth"][-1]
+    fitted = study.figure.fitted_sigma_w(deepest)
+    assert study.parts["depths"].conditions["skip + fitted"]["initialisation.sigma_w"] == round(fitted, 2)
+    layers, widths = [fitted**2] * deepest, [16] * (deepest + 1)
+    wide = Architecture([activation("relu")] * (deepest - 1), layers, [0.0] * deepest, skips=skips_of(widths))
+    growth = -np.diff(predict(wide, 1.0).log_delta2[1:-1])  # between the layers with skip
+    np.testing.assert_allclose(growth * (deepest - 2), study.figure.GROWTH)
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from runs_fixtures import command
 
 from mlpexp import display, study_command
 from mlpexp.cli import main
-from mlpexp.study import Manifest
+from mlpexp.study import Manifest, composed
 from mlpexp.study_all import read_claims, time_left
+from mlpexp.study_definition import all_studies, open_study
 
 SLUG = "my_question"
 SMOKE = ("study", SLUG, "--size", "smoke", "executor=serial")
@@ -75,6 +77,7 @@ def test_the_figure_lies_beside_its_data_caption_provenance_and_claims(home: Pat
     caption = files[f"{SLUG}.txt"].decode()
     assert "95 % intervals over 3 training seeds at a fixed split" in caption
     assert "optimizer.learning_rate from {0.001" in caption
+    assert caption.endswith(" Data: digits.\n")
     assert files[f"{SLUG}.csv"].startswith(b"panel,series,kind,x,value,low,high\n")
 
 
@@ -244,12 +247,25 @@ def test_runs_of_another_design_are_not_drawn_as_this_ones(
     assert "holds runs of another design of it" in capsys.readouterr().err
 
 
-def test_the_list_tells_questions_and_progress(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_tells_questions_and_progress_from_yaml_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mlpexp.composition.Composer.config", None)  # composing all points takes seconds
     assert main(["study", "--list", "--size", "smoke"]) == 0
     said = capsys.readouterr().out
-    assert f"{SLUG}  " in said
+    assert f"{SLUG}  24 of 24 runs, done" in said
     assert "Does a wider hidden layer classify digits better?" in said
-    assert "vanishing_gradients  0 of " in said
+    assert "action_potential  computed, trains nothing" in said
+    assert re.search(r"vanishing_gradients  \d+ runs, not timed yet", said), "not run here at this size"
+    assert main(["study", "--list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("vanishing_gradients")]
+    assert re.fullmatch(r"vanishing_gradients  820 runs, (under a minute|about \d+ min)", line), "as in the gallery"
+
+
+def test_the_list_counts_the_runs_that_a_study_composes() -> None:
+    study = open_study("optimizers", "smoke")
+    with composed(study) as needed:
+        assert study.run_count == sum(config.replicates for config in [*needed.configs, *needed.searched])
 
 
 def test_an_override_is_another_figure(here: Path) -> None:
@@ -266,6 +282,14 @@ def test_an_override_is_another_figure(here: Path) -> None:
         ((SLUG, "model.depht=3"), "model.depht is no known key; did you mean model.depth?"),
         ((SLUG, "--size", "smoke", "model.depth=0"), "model.depth must be at least 1, got 0"),
         ((SLUG, "--size", "paper", "--figure-only"), f"`mlpexp study {SLUG} --size paper` trains what is missing"),
+        (
+            ("vanishing_gradients", "model.activation=tanh"),
+            "accuracy differ in model.activation (sigmoid/Glorot, Adam: sigm",
+        ),
+        (
+            ("countermeasures", "model.skip=true"),
+            "conditions of depths differ in model.skip (Adam: as in keys; skip + fi",
+        ),
         (("--new", SLUG), "exists already; choose another name"),
         (("--new", "My Question"), "a study's name has small letters"),
         ((), "which study?"),
@@ -316,6 +340,29 @@ def test_progress_on_the_whole_stands_before_that_of_a_study(
     (first, *_) = (line for line in capsys.readouterr().err.splitlines() if "run-steps" in line)
     assert first.startswith(f"{SLUG}, study 1 of 1, ")
     assert " left in all: " in first
+
+
+def test_a_study_that_refuses_the_words_of_all_is_left_out_and_told(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [folder for folder in all_studies() if folder.name in ("action_potential", SLUG)]
+    monkeypatch.setattr(study_command, "all_studies", lambda: folders)
+    words = ["executor=serial", "tracking=none", "training.epochs=1"]
+    assert main(["study", "--all", "--size", "smoke", *words]) == 1
+    said = capsys.readouterr()
+    assert "action_potential is left out: training.epochs=1: action_potential trains nothing" in said.err
+    assert said.out.splitlines()[-1] == "2 claims: 1 undecided, 1 failed"
+    assert main(["study", "--all", "--size", "smoke", "model.depht=1"]) == 2, "nobody takes it"
+
+
+def test_an_override_of_what_conditions_have_in_common_reaches_them_all(tmp_path: Path) -> None:
+    folder = tmp_path / "alike"
+    folder.mkdir()
+    conditions = "{a: {training.epochs: 3, model.depth: 2}, b: {training.epochs: 3}}"
+    text = f"question: '?'\ncaption: '.'\nkeys: {{data: digits}}\nparts: {{one: {{conditions: {conditions}}}}}"
+    (folder / "study.yaml").write_text(text)
+    points = open_study(str(folder), words=["training.epochs=1"]).points()
+    assert [[word for word in point.overrides if "epochs" in word] for point in points] == [["training.epochs=1"]] * 2
 
 
 def test_time_left_is_corrected_by_the_pace_so_far() -> None:

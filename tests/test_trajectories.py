@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from reference import History, Perceptron, composed
+from reference import History, Perceptron, clip, composed
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -70,14 +70,6 @@ class Twin:
                 optimizer.step()
                 if after is not None:
                     after.step()
-
-
-def clip(parameters: list[torch.nn.Parameter], longest: float) -> None:
-    """Scale all gradients so that together they are no longer; torch's clip_grad_norm_ falls short by 1e-6."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.cat([g.flatten() for g in gradients]).norm()
-    for g in gradients:
-        g.mul_(min(1.0, longest / float(norm)))
 
 
 def targets_of(examples: Examples, lane: int) -> Tensor:

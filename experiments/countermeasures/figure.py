@@ -23,6 +23,10 @@ REMEDIES = {
     "skip": ("model.skip", True),
     "Adam": ("optimizer.name", "adam"),
 }
+EXPLODES, FITTED = "skip + He", "skip + fitted"
+CURVES = {**{name: number for number, name in enumerate(REMEDIES)}, BASE: 6, EXPLODES: 5, FITTED: 0}
+SPELT = {"skip": "skip (sigmoid, torch)", EXPLODES: "skip, ReLU, He", FITTED: "skip, ReLU, fitted"}
+GROWTH = 1.0  # of ln‖∂ℓ/∂X‖² through all layers with a skip, to which σ_w is fitted
 SOURCES = {
     "ReLU": "Glorot, Bordes & Bengio 2011",
     "initialisation": "Glorot & Bengio 2010",
@@ -33,18 +37,29 @@ SOURCES = {
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    figure, (accuracy, effects) = panels(2)
+    figure, (accuracy, skips, effects) = panels(3)
     own = table[table["part"] == "depths"]
-    for number, (condition, runs) in enumerate(own.groupby("condition", sort=False)):
-        line = means(runs.assign(score=runs[SCORE].fillna(CHANCE)), "model.depth", "score")
-        curve(accuracy, line["model.depth"], line, str(condition), (6, 0, 1, 2, 3, 4)[number], band=False)
-    accuracy.axhline(TRAINED, **THEORY, label="_trained")
-    powers_of_two(accuracy, sorted(own["model.depth"].unique()))
+    for axes, names in ((accuracy, (*REMEDIES, BASE)), (skips, ("skip", EXPLODES, FITTED))):
+        for name in names:
+            runs = own[own["condition"] == name]
+            line = means(runs.assign(score=runs[SCORE].fillna(CHANCE)), "model.depth", "score")
+            curve(
+                axes,
+                line["model.depth"],
+                line,
+                SPELT.get(name, name) if axes is skips else name,
+                CURVES[name],
+                band=False,
+            )
+        axes.axhline(TRAINED, **THEORY, label="_trained")
+        powers_of_two(axes, sorted(own["model.depth"].unique()))
+        axes.set_yticks(np.linspace(0, 1, 6))
+        axes.set_xlabel("depth (weight matrices)")
+        axes.set_ylabel("accuracy, test")
     accuracy.set_ylim(0, 1.32)
-    accuracy.set_yticks(np.linspace(0, 1, 6))
-    accuracy.set_xlabel("depth (weight matrices)")
-    accuracy.set_ylabel("accuracy, test")
     accuracy.legend(loc="upper left", ncols=3)
+    skips.set_ylim(0, 1.05)
+    skips.legend(loc="lower left")
     found = {name: mean(list(gain_among_others(table, name))) for name in REMEDIES}
     forest(effects, {name: (seen.value, seen.low, seen.high) for name, seen in found.items()})
     effects.set_xlabel("accuracy gained at depth 12")
@@ -73,6 +88,14 @@ def crossing(depths: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     return float(depths[after - 1] + share * (depths[after] - depths[after - 1]))
 
 
+def fitted_sigma_w(depth: int) -> float:
+    """σ_w at which ln‖∂ℓ/∂X‖² grows by `GROWTH` through the L − 2 layers that ReLU skips, by the theory of wide layers.
+
+    A layer makes 1 + σ_w² E σ′² of the square (Yang & Schoenholz 2017), and E σ′² of ReLU is ½ at every length.
+    """
+    return float(np.sqrt(2 * np.expm1(GROWTH / (depth - 2))))
+
+
 def gain_among_others(table: pd.DataFrame, remedy: str) -> NDArray[np.float64]:
     """Accuracy with a remedy less that without it, over all settings of the others in the factorial, by seed."""
     own = table[table["part"] == "factorial"]
@@ -99,6 +122,16 @@ def claims(table: pd.DataFrame) -> list[Claim]:
             )
             for name in REMEDIES
         ]
+        + [
+            above(
+                "fitted_skip",
+                f"σ_w fitted to skip adds over {DEPTH_MARGIN:g} layers to what skip, ReLU and He's σ_w train",
+                trainable_depth(table, FITTED) - trainable_depth(table, EXPLODES),
+                DEPTH_MARGIN,
+                DEPTH_PILOT,
+                "Yang & Schoenholz 2017; Hanin & Rolnick 2018",
+            )
+        ]
     )
 
 
@@ -106,7 +139,7 @@ def tabular(table: pd.DataFrame) -> pd.DataFrame:
     """Every setting of the factorial with its accuracy, and the depth that each remedy alone still trains."""
     rows = [
         {"remedies": f"{name} alone: trainable depth", "accuracy, test": str(mean(list(trainable_depth(table, name))))}
-        for name in (BASE, *REMEDIES)
+        for name in (BASE, *REMEDIES, EXPLODES, FITTED)
     ]
     own = table[table["part"] == "factorial"]
     for chosen in product((False, True), repeat=len(REMEDIES)):

@@ -1,4 +1,4 @@
-"""Accuracy over depth at an equal number of parameters."""
+"""Accuracy over depth at an equal number of parameters, and equal epochs or equal FLOPs."""
 
 import pandas as pd
 
@@ -10,30 +10,35 @@ PILOTS = {"digits": 0.006, "mnist1d": 0.012}  # standard deviation of paired dif
 SHALLOW = 2
 SCORE, CHANCE = "accuracy/test", 0.1
 WORDS = {"digits": "digits", "mnist1d": "MNIST-1D"}
+BUDGETS = {"": "equal epochs", "_flops": "equal FLOPs"}
+PARTS = {data + budget: (data, budget) for data in WORDS for budget in BUDGETS}
 
 
 def draw(table: pd.DataFrame) -> Figure:
     figure, axes = panels(len(WORDS))
-    for number, (part, word) in enumerate(WORDS.items()):
-        own = table[table["part"] == part]
-        line = means(own, "model.depth", SCORE)
-        curve(axes[number], line["model.depth"], line, word, number)
-        powers_of_two(axes[number], sorted(own["model.depth"].unique()))
-        axes[number].set_xlabel("depth (weight matrices), equal parameters")
-        axes[number].set_ylabel("accuracy, test")
-        axes[number].legend(loc="lower left")
+    for panel, (data, word) in zip(axes, WORDS.items(), strict=True):
+        for number, (budget, label) in enumerate(BUDGETS.items()):
+            own = table[table["part"] == data + budget]
+            line = means(own, "model.depth", SCORE)
+            curve(panel, line["model.depth"], line, label, number)
+        powers_of_two(panel, sorted(own["model.depth"].unique()))
+        panel.set_title(word, loc="left")
+        panel.set_xlabel("depth (weight matrices), equal parameters")
+        panel.set_ylabel("accuracy, test")
+        panel.legend(loc="lower left")
     return figure
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     found = []
-    for part, word in WORDS.items():
+    for part, (data, budget) in PARTS.items():
         own = table[table["part"] == part]
         depth = best(own)
         gain = by_seed(own, depth) - by_seed(own, SHALLOW)
-        statement = f"{word}: the best depth above 2 ({depth}) is more than half a point better than 2"
+        best_one = f"the best depth above 2 ({depth})"
+        statement = f"{WORDS[data]}, {BUDGETS[budget]}: {best_one} is more than half a point better than 2"
         source = "Eldan & Shamir 2016; Telgarsky 2016: what depth can do"
-        found.append(above(f"depth_{part}", statement, gain, MARGIN, PILOTS[part], source))
+        found.append(above(f"depth_{part}", statement, gain, MARGIN, PILOTS[data], source))
     return judged(found)
 
 
@@ -42,7 +47,8 @@ def tabular(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (part, depth), own in table.groupby(["part", "model.depth"], sort=False):
         seen = means(own, "model.depth", SCORE).iloc[0]
-        cells = {"data": WORDS[str(part)], "L": depth, "width": own["model.width"].iloc[0]}
+        data, budget = PARTS[str(part)]
+        cells = {"data": WORDS[data], "budget": BUDGETS[budget], "L": depth, "width": own["model.width"].iloc[0]}
         cells |= {"learning rate": f"{own['optimizer.learning_rate'].iloc[0]:g}"}
         rows.append(cells | {"accuracy, test": f"{seen['value']:.4f} ± {seen['high'] - seen['value']:.4f}"})
     return pd.DataFrame(rows)

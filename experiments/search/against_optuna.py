@@ -35,7 +35,8 @@ SPACE = (
     "optimizer=choice(momentum,rmsprop,adam)",
     "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))",
 )
-EPOCHS, REPLICATES, BATCH = 10, 3, 64
+REPLICATES, BATCH = 3, 64
+Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 OPTIMIZERS: dict[str, Any] = {
     "momentum": lambda p, rate: torch.optim.SGD(p, rate, momentum=0.9),
@@ -55,7 +56,7 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
-def plain_accuracy(values: dict[str, Any], seed: int, parts: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> float:
+def plain_accuracy(values: dict[str, Any], seed: int, parts: Parts, epochs: int) -> float:
     """Validation accuracy of one network, trained by the loop of every tutorial; the best epoch by validation loss."""
     torch.manual_seed(seed)
     (x, y), (vx, vy) = parts["train"], parts["validation"]
@@ -70,7 +71,7 @@ def plain_accuracy(values: dict[str, Any], seed: int, parts: dict[str, tuple[tor
     optimizer = OPTIMIZERS[values["optimizer"]](network.parameters(), values["optimizer.learning_rate"])
     loss_of = nn.CrossEntropyLoss()
     best, accuracy = float("inf"), 0.0
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(BATCH):
             optimizer.zero_grad()
             loss_of(network(x[rows]), y[rows]).backward()
@@ -83,7 +84,7 @@ def plain_accuracy(values: dict[str, Any], seed: int, parts: dict[str, tuple[tor
     return accuracy
 
 
-def tensors(split: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def tensors(split: int) -> Parts:
     """Digits as mlpexp splits and normalises them."""
     found = prepare(mlpexp.compose([f"data.split.seed={split}"]).data)
     named = {"train": found.training, "validation": found.validation}
@@ -93,25 +94,25 @@ def tensors(split: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     }
 
 
-def peer(trials: int, seed: int, split: int) -> tuple[dict[str, Any], float]:
+def peer(trials: int, seed: int, split: int, epochs: int) -> tuple[dict[str, Any], float]:
     """Optuna's own loop: the best values, and the seconds that it took."""
     parts = tensors(split)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 
     def objective(trial: optuna.Trial) -> float:
         values = suggest(trial)
-        return sum(plain_accuracy(values, seed * 1000 + i, parts) for i in range(REPLICATES)) / REPLICATES
+        return sum(plain_accuracy(values, seed * 1000 + i, parts, epochs) for i in range(REPLICATES)) / REPLICATES
 
     begun = time.perf_counter()
     study.optimize(objective, n_trials=trials)
     return study.best_params, time.perf_counter() - begun
 
 
-def ours(trials: int, seed: int, split: int, outputs: Path) -> tuple[dict[str, Any], float]:
+def ours(trials: int, seed: int, split: int, epochs: int, outputs: Path) -> tuple[dict[str, Any], float]:
     """`mlpexp sweep search=tpe`, the whole command: the best values, and the seconds that it took."""
     shutil.rmtree(outputs, ignore_errors=True)
     words = [
-        "search=tpe", *SPACE, f"search.n_trials={trials}", f"replicates={REPLICATES}", f"training.epochs={EPOCHS}",
+        "search=tpe", *SPACE, f"search.n_trials={trials}", f"replicates={REPLICATES}", f"training.epochs={epochs}",
         f"search.seed={seed}", f"seed={seed * 1000}", f"data.split.seed={split}", "search.fresh_seeds=0",
         "tracking=none", "measurements=none", f"outputs={outputs}", f"hydra.sweep.dir={outputs}/search",
     ]  # fmt: skip
@@ -132,12 +133,15 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     """Trials a minute of both, in turn, and the ratio of each pair."""
     pairs = []
     for i in range(options.repeats):
-        _, mine = ours(options.trials, i, 0, options.outputs / "speed")
-        _, theirs = peer(options.peer_trials, i, 0)
+        _, mine = ours(options.trials, i, 0, options.epochs, options.outputs / "speed")
+        _, theirs = peer(options.peer_trials, i, 0, options.epochs)
         pairs.append({"mlpexp": 60 * options.trials / mine, "study.optimize": 60 * options.peer_trials / theirs})
         pairs[-1]["ratio"] = pairs[-1]["mlpexp"] / pairs[-1]["study.optimize"]
         print({name: round(value, 2) for name, value in pairs[-1].items()}, flush=True)
-    return {"trials": options.trials, "peer_trials": options.peer_trials, "pairs": pairs}
+    ratios = mean([one["ratio"] for one in pairs])
+    print(f"trials a minute, mlpexp / study.optimize: {ratios}")
+    common = {"trials": options.trials, "peer_trials": options.peer_trials, "epochs": options.epochs}
+    return {**common, "pairs": pairs, "ratio": [ratios.value, ratios.low, ratios.high]}
 
 
 def scores(options: argparse.Namespace) -> dict[str, Any]:
@@ -145,13 +149,13 @@ def scores(options: argparse.Namespace) -> dict[str, Any]:
     found = []
     for i in range(options.repeats):
         best = {
-            "mlpexp": ours(options.trials, i, i, options.outputs / "scores")[0],
-            "study.optimize": peer(options.trials, i, i)[0],
+            "mlpexp": ours(options.trials, i, i, options.epochs, options.outputs / "scores")[0],
+            "study.optimize": peer(options.trials, i, i, options.epochs)[0],
         }
         fresh = [
             mlpexp.compose([
                 *sorted((f"{key}={value}" for key, value in values.items()), key=lambda word: "." in word),
-                f"training.epochs={EPOCHS}", f"data.split.seed={1000 + i}", "seed=900000", "replicates=10",
+                f"training.epochs={options.epochs}", f"data.split.seed={1000 + i}", "seed=900000", "replicates=10",
                 "tracking=none", "measurements=none", f"outputs={options.outputs / 'fresh'}",
             ])
             for values in copy.deepcopy(list(best.values()))
@@ -162,7 +166,12 @@ def scores(options: argparse.Namespace) -> dict[str, Any]:
         print(found[-1], flush=True)
     difference = mean([one["mlpexp"] - one["study.optimize"] for one in found])
     print(f"difference of test accuracy, mlpexp − study.optimize: {difference}")
-    return {"trials": options.trials, "found": found, "difference": [difference.value, difference.low, difference.high]}
+    return {
+        "trials": options.trials,
+        "epochs": options.epochs,
+        "found": found,
+        "difference": [difference.value, difference.low, difference.high],
+    }
 
 
 def main() -> None:
@@ -172,6 +181,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--peer-trials", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--outputs", type=Path, default=Path("outputs/search"))
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

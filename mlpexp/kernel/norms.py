@@ -15,6 +15,8 @@ from torch.linalg import vector_norm
 SMALLEST, LARGEST = 1e-12, 1e18
 """Between these a norm in single precision has kept its squares: those below 1.2e-38 (the smallest normal float32
 number) add less than 1e-7 of it, for up to 8 million numbers, and no square is beyond 3e38."""
+SMALLEST_OF_ROWS = 1e-8
+"""The same for rows that are weighed by others' squares before they are added up."""
 
 
 def norms(blocks: Sequence[Tensor], dims: int, join: int = 0) -> Tensor:
@@ -26,6 +28,22 @@ def norms(blocks: Sequence[Tensor], dims: int, join: int = 0) -> Tensor:
         (SMALLEST, LARGEST),
         lambda x: vector_norm(x, dim=names),
         lambda x: vector_norm(x, dim=names, dtype=torch.float64),
+    )
+
+
+def row_norms(blocks: Sequence[Tensor]) -> Tensor:
+    """√Σx² over the last dimension, as `norms`, but rows are judged together: [a, b, rows, k] → [a, b, rows].
+
+    Rows whose squares are lost beside those of the other rows may read 0; all rows of one [a, b] are summed once more
+    where their common norm is small.
+    """
+    return _reduced(
+        blocks,
+        0,
+        (SMALLEST_OF_ROWS, LARGEST),
+        lambda x: vector_norm(x, dim=-1),
+        lambda x: vector_norm(x, dim=-1, dtype=torch.float64),
+        lambda rows: vector_norm(rows, dim=-1, dtype=torch.float64),
     )
 
 
@@ -47,22 +65,28 @@ def _reduced(
     within: tuple[float, float],
     quickly: Callable[[Tensor], Tensor],
     slowly: Callable[[Tensor], Tensor],
+    judged_by: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Tensor:
-    """What `quickly` says of each block where that lies within these bounds, and elsewhere what `slowly` does."""
+    """What `quickly` says of each block where that is exact, and elsewhere what `slowly` does.
+
+    It is exact where what it is `judged_by`, the result itself or a number for several of them, is `within` bounds.
+    """
     least, most = within
     quick = [quickly(x) for x in blocks]
     joined = torch.cat(quick, dim=join)
     if joined.dtype == torch.float64:
         return joined
+    judged = judged_by(joined)
     if joined.device.type != "cpu":  # to look for what is to be done again would wait for the device
-        again = torch.cat([slowly(x) for x in blocks], dim=join)
-        return torch.where((joined > least) & (joined < most), joined.to(torch.float64), again)
-    flat = joined.flatten()
+        exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (joined.dim() - judged.dim()))
+        return torch.where(exact, joined.to(torch.float64), torch.cat([slowly(x) for x in blocks], dim=join))
+    flat = judged.flatten()
     if flat.amin(dim=0) > least and flat.amax(dim=0) < most:  # False for NaN
         return joined.to(torch.float64)
     mended = []
     for x, values in zip(blocks, quick, strict=True):
-        outside = ~((values > least) & (values < most))
+        judged = judged_by(values)
+        outside = ~((judged > least) & (judged < most))
         exact = values.to(torch.float64)
         exact[outside] = slowly(x[outside])
         mended.append(exact)

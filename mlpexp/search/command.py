@@ -30,8 +30,9 @@ from mlpexp.search.report import write_report
 from mlpexp.search.request import Request
 from mlpexp.search.studies import counted_trials
 
-TRIALS_A_WORKER = 8
-"""Under way by default: enough that equal shapes meet, few enough that proposals know what went before."""
+TRIALS_A_WORKER, FEWEST_A_WORKER, GENERATIONS = 24, 8, 4
+"""Under way by default: enough that equal shapes meet and share cohorts, which doubles the pace, but no more than a
+share of all trials: proposals should know what went before."""
 
 MOST_FRONT = 5
 """So many points of a Pareto front are scored on fresh seeds."""
@@ -74,10 +75,15 @@ def train(request: Request, study: Study) -> list[str]:
     board = Board(request.most, goals.names)
     drive = Drive(study, request.space, goals, search, board)
     watched = goals.names[0] if search.pruner in ("median", "hyperband") else None
-    room = search.in_flight or TRIALS_A_WORKER * worker_count(sample, 1 << 30)
+    room = search.in_flight or room_of(worker_count(sample, 1 << 30), request.most)
     with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon") as flight:
         drive.run(flight, room, request.most)
     return drive.failures
+
+
+def room_of(workers: int, trials: int) -> int:
+    """How many trials are under way at once in a search of so many, unless the config says."""
+    return min(TRIALS_A_WORKER * workers, max(FEWEST_A_WORKER * workers, trials // GENERATIONS))
 
 
 def show(request: Request, study: Study, folder: Path, shown: Mapping[str, bool], console: Console) -> None:

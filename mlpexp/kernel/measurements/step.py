@@ -12,7 +12,7 @@ from torch import Tensor
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network, Trace, forward
-from mlpexp.kernel.norms import norms, sums
+from mlpexp.kernel.norms import norms, row_norms, sums
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Step:
         One example's gradient of W_l is the outer product of x_l and δ_l, so its squared norm is the product of
         theirs; that of b_l is δ_l. The [R, B, k_l, k_{l+1}] tensor is never built (Goodfellow 2015, arXiv 1510.01799).
         """
-        deltas = norms(self.trace.blocks["deltas"], 1)
+        deltas = row_norms(self.trace.blocks["deltas"])
         inputs = self._input_norms().square_()
         if self.layout.bias:
             inputs += 1
@@ -94,7 +94,7 @@ class Step:
         """‖x_{l,i}‖ of what enters each layer, [L, R, B]; dropout's masks are in it."""
         trace = self.trace
         entering = [x[None] for x in trace.inputs]
-        return norms(entering if trace.masks else [entering[0], *trace.blocks["outputs"]], 1)[: len(entering)]
+        return row_norms(entering if trace.masks else [entering[0], *trace.blocks["outputs"]])[: len(entering)]
 
     @cached_property
     def gradient_norms(self) -> Tensor:
