@@ -114,6 +114,9 @@ def test_there_is_a_picture_of_every_point(dashboard: Dashboard) -> None:
     assert len({run.data.tags["mlpexp.point"] for run in shown}) == len(shown) == 27
     images = "img[src*='gradient_flow'], img[src^='blob:']"
     dashboard.open(views.page(dashboard.experiment.experiment_id, "pictures"), images, 5, "pictures")
+    tops = "return [...document.querySelectorAll(arguments[0])].map(one => Math.round(one.getBoundingClientRect().top))"
+    places = dashboard.browser.execute_script(tops, images)
+    assert len(set(places)) < len(places), f"one to a row: {dashboard.shots / 'pictures.png'}"
 
 
 def test_a_runs_page_has_its_note_its_data_and_its_picture(dashboard: Dashboard) -> None:

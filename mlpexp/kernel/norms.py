@@ -78,7 +78,7 @@ def _reduced(
         return joined
     judged = judged_by(joined)
     if joined.device.type != "cpu":  # to look for what is to be done again would wait for the device
-        exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (joined.dim() - judged.dim()))
+        exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (len(joined.shape) - len(judged.shape)))
         return torch.where(exact, joined.to(torch.float64), torch.cat([slowly(x) for x in blocks], dim=join))
     flat = judged.flatten()
     if flat.amin(dim=0) > least and flat.amax(dim=0) < most:  # False for NaN
