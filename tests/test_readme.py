@@ -64,16 +64,10 @@ def test_the_first_hour_goes_through(folder: Path, capsys: pytest.CaptureFixture
         program, *words = shlex.split(quick(line))
         if program == "mlpexp":
             assert main(words) == 0, line
-<<<<<<< HEAD
-        else:
-            assert program == "python"
-            exec(words[1] if words[0] == "-c" else (folder / words[0]).read_text(), {})
-=======
         elif words[0] == "-c":
             exec(words[1], {})
         else:
             runpy.run_path(words[0], run_name="__main__")
->>>>>>> face2
         said.append(capsys.readouterr().out)
     train, sweep, runs, search, _, own_data, own_activation, _, _, study = said
     assert "vanishing: δ shrinks ×0.3" in train

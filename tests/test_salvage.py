@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_costs_time_and_no_run(tmp_path: Path) -> None:
 def test_an_interrupted_command_says_so_and_leaves_no_process_and_goes_on(
     sign: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    words = ["train", "tracking=none", "model.width=8", "training.epochs=60", f"outputs={tmp_path}"]
+    words = ["train", "tracking=none", "model.width=8", "training.epochs=200", f"outputs={tmp_path}"]
     often = [sys.executable, "-m", "mlpexp", *words, "executor.checkpoint_seconds=0"]
     process = subprocess.Popen(often, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while process.poll() is None and not list(tmp_path.glob("cohorts/*/checkpoint.safetensors")):
