@@ -543,3 +543,13 @@ def test_one_lane_reads_the_same_alone() -> None:
         )
         for name in QUANTITIES:
             torch.testing.assert_close(alone[name][0], together[name][lane], rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 30.0, 1e4])
+def test_the_spread_around_any_mean_is_that_of_doubles(offset: float) -> None:
+    step, _, _ = step_of(Layout((4, 6, 6, 3)), "tanh", dtype=torch.float32)
+    for block in step.trace.blocks["outputs"]:
+        block += offset
+    expected = [[x[lane].double().std(unbiased=False).item() for x in step.trace.outputs] for lane in range(R)]
+    rounded = offset * 2e-7  # of the mean, to the training's precision
+    np.testing.assert_allclose(QUANTITIES["activation_std"](step).numpy(), expected, rtol=1e-6, atol=rounded)
