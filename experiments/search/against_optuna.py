@@ -1,7 +1,7 @@
 """A search by mlpexp against Optuna's own `study.optimize` around a plain PyTorch loop: trials a minute, best scores.
 
-    python experiments/search/against_optuna.py speed --trials 200 --peer-trials 40 --repeats 3
-    python experiments/search/against_optuna.py scores --trials 40 --repeats 10
+    python experiments/search/against_optuna.py speed --trials 200 --peer-trials 20 --repeats 2 --epochs 50
+    python experiments/search/against_optuna.py scores --trials 40 --repeats 10 --epochs 10
 
 `speed` runs the two in turn and prints the ratio of each pair. `scores` lets each search with other seeds and another
 split each time, trains both best points on fresh seeds and a fresh split, and prints the mean of the differences.
