@@ -19,7 +19,7 @@ from mlpexp.browse.tables import load
 from mlpexp.composition import CONFIG_NAME, compose, loader
 from mlpexp.results import Result, recorded
 from mlpexp.runner import run
-from mlpexp.search.command import train
+from mlpexp.search.command import room_of, train
 from mlpexp.search.drive import RUNS
 from mlpexp.search.request import Request
 from mlpexp.search.studies import REASON, counted_trials
@@ -254,3 +254,12 @@ def test_two_commands_share_a_search_and_one_goes_on_when_the_other_is_killed(tm
     table = load(tmp_path / "outputs")
     assert len(table) == 48
     assert set(table["fingerprint"]) == {name for row in rows for name in row["fingerprints"].split()}
+
+
+@pytest.mark.parametrize(
+    ("workers", "trials", "room"), [(2, 200, 48), (2, 100, 25), (2, 10, 16), (8, 10_000, 192), (1, 40, 10)]
+)
+def test_a_search_keeps_a_share_of_its_trials_under_way_within_bounds_a_worker(
+    workers: int, trials: int, room: int
+) -> None:
+    assert room_of(workers, trials) == room
