@@ -185,7 +185,7 @@ class Config(Section):
 
     def shown(self) -> dict[str, Any]:
         """All keys, as they may be stored and shown: without passwords, and without what is filled in."""
-        content = self.model_dump() | {"model": self.model.shown()}
+        content = self.model_dump() | {"model": self.model.shown(), "measurements": self.measurements.shown()}
         content["tracking"]["uri"] = redact(self.tracking.uri) if self.tracking.uri else None
         if self.search and self.search.storage:
             content["search"]["storage"] = redact(self.search.storage)

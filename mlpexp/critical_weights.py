@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpexp.activation_schema import is_own
 from mlpexp.model_schema import Model
+from mlpexp.own_files import is_own
 from mlpexp.theory import Activation, NotCritical, Unreachable, activation, critical, of_functions
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 
 from mlpexp.figures import Figure, large_and_small, png, profiles_of
 from mlpexp.flow_figures import flow_of, gradient_flow
-from mlpexp.layer_figures import phase_diagram, ridges
-from mlpexp.projection import RIDGES, SMALL_PICTURE
+from mlpexp.layer_figures import course, phase_diagram, ridges
+from mlpexp.own_measurement_text import told_in
+from mlpexp.projection import RIDGES, SMALL_PICTURE, picture_of
 from mlpexp.results import Result
 from mlpexp.run_note import PICTURE
 from mlpexp.verdicts import leading_score, mean, points, varying
@@ -25,7 +26,8 @@ SCALES, LEAST_PLACES = 6, 3
 def illustrate(results: Sequence[Result]) -> None:
     """Put a picture of the gradient's flow into each run's folder; it is drawn once a point, for all its seeds.
 
-    Where histograms were measured, each point's first seed has their ridges, too.
+    Each point's first seed has the ridges of its histograms, too, and the course of what a file of the user's own
+    measures.
     """
     for runs in points(results).values():
         first = min(runs, key=lambda run: run.config.seed)
@@ -33,6 +35,7 @@ def illustrate(results: Sequence[Result]) -> None:
             if name in first.record.distributions and not (first.folder / file).exists():
                 found = first.record.distributions[name]
                 put(first.folder / file, png(ridges(found.steps, found.values, found.edges, name, first.name)))
+        _illustrate_own(first)
         if all((run.folder / PICTURE).exists() for run in runs):
             continue
         if any("delta_norm" not in run.record.quantities for run in runs):
@@ -45,6 +48,15 @@ def illustrate(results: Sequence[Result]) -> None:
         put(first.folder / SMALL_PICTURE, small)  # one a point: a grid of all seeds would say it many times
         for run in runs:
             put(run.folder / PICTURE, large)
+
+
+def _illustrate_own(run: Result) -> None:
+    """A picture of each quantity of the user's own."""
+    for name, file in run.measurements.own.items():
+        place = run.folder / picture_of(name)
+        if not place.exists() and name in (*run.record.quantities, *run.record.metrics):
+            label = f"{name.replace('_', ' ')} [{told_in(run.measurements.sources[file]).unit}]"
+            put(place, png(course(*run.record.measured(name), label, run.name)))
 
 
 def phase_diagram_of(results: Sequence[Result]) -> Figure | None:

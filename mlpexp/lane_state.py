@@ -3,6 +3,7 @@
 Flow: lanes → **lane_state** ⇄ training.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from mlpexp.kernel.budget import is_evaluation
 from mlpexp.kernel.losses import Loss
-from mlpexp.kernel.measurements import Probe
+from mlpexp.kernel.measurements import Probe, Step
 from mlpexp.kernel.network import Network
 from mlpexp.kernel.optimizers import Rule
 from mlpexp.kernel.schedules import Schedule
@@ -58,6 +59,7 @@ class Plan:
     loss: Loss
     evaluate_every: int
     schedules: dict[str, tuple[Atom, ...]]  # of each quantity that is measured
+    own: dict[str, Callable[[Step], Tensor]]  # those of the user's own
     probe_examples: int
 
     def is_evaluation(self, step: int) -> bool:

@@ -26,6 +26,7 @@ from mlpexp.kernel.network import Network
 from mlpexp.kernel.normalisation import initial_rows
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
 from mlpexp.kernel.own_activation import functions_of, own_activation
+from mlpexp.kernel.own_measurement import own_measurement
 from mlpexp.kernel.rprop import Rprop
 from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import stream_key
@@ -73,6 +74,7 @@ def plan_of(config: Config, parts: Parts) -> Plan:
         loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
         schedules={name: measurements.schedule_of(name) for name in measurements.names},
+        own={name: own_measurement(measurements.sources[file], file) for name, file in measurements.own.items()},
         probe_examples=measurements.probe_examples,
     )
 

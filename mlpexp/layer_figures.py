@@ -11,8 +11,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 
 from mlpexp.figures import COLOURS
-from mlpexp.records import Array, log_spaced
+from mlpexp.records import Array, evenly_spaced, log_spaced
 
+MOST_NAMED = 8
+"""Layers in a legend."""
 RIDGE_LAYERS, RIDGE_MOMENTS = 6, 10
 RISE, MOST_HEIGHT = 1.3, 1.5
 
@@ -49,6 +51,24 @@ def ridges(steps: NDArray[np.int64], counts: Array, edges: Array, quantity: str,
     columns[0].set_yticklabels([f"step {steps[moment]}" for moment in moments])
     figure.supxlabel(quantity.replace("_", " "), fontsize="small")
     figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def course(steps: NDArray[np.int64], values: Array, label: str, title: str) -> Figure:
+    """A quantity over steps [t]: values [t, L], a line a layer, or [t] of the run; what is not finite leaves a gap."""
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    lines = np.where(np.isfinite(values), values, np.nan).reshape(len(values), -1)
+    shades = colormaps[COLOURS](np.linspace(0.05, 0.85, lines.shape[1]))
+    named, marker = evenly_spaced(lines.shape[1], MOST_NAMED), "." if len(steps) < 12 else ""
+    for layer, shade in enumerate(shades):
+        label_of = f"layer {layer + 1}" if layer in named else None
+        axes.plot(steps, lines[:, layer], color=shade, linewidth=1.2, marker=marker, label=label_of)
+    if values.ndim == 2:
+        figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    axes.set(xlabel="step", ylabel=label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontsize="medium")
     return figure
 
 

@@ -4,7 +4,7 @@ Flow: config → **measurability** → planning, lanes.
 """
 
 from mlpexp.config import Config, output_and_loss
-from mlpexp.measurement_catalogue import CATALOGUE, PRESETS
+from mlpexp.measurement_catalogue import PRESETS, kind_of
 from mlpexp.measurement_schema import Measurements
 from mlpexp.model_schema import PROBABILITIES
 
@@ -31,9 +31,7 @@ def undefined(name: str, config: Config, task: str, examples: int) -> str | None
     own = [file for file in model.activation_names() if file in (model.activation_sources or {})]
     if name == "sharpness" and own and model.depth > 1:
         return f"the Hessian needs σ″, which a file of your own does not tell ({', '.join(own)})"
-    if CATALOGUE[name].kind == "scores" and (
-        task == "regression" or output_and_loss(config, task)[0] not in PROBABILITIES
-    ):
+    if kind_of(name) == "scores" and (task == "regression" or output_and_loss(config, task)[0] not in PROBABILITIES):
         return "it is of probabilities, and the outputs are none"
     return None
 
@@ -43,7 +41,7 @@ def settled(config: Config, task: str, examples: int) -> Measurements:
     asked = config.measurements
     reasons = {name: why for name in asked.names if (why := undefined(name, config, task, examples))}
     update = {
-        "quantities": [name for name in asked.names if name not in reasons],
+        "quantities": asked.spelt(name for name in asked.names if name not in reasons),
         "left_out": {**asked.left_out, **reasons},
     }
     return asked.model_copy(update=update)

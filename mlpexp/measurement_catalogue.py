@@ -124,6 +124,15 @@ ON_PROBE = {"dead_units", "killed_units", "effective_rank", "jacobian_singular_v
 """What looks at the probe."""
 
 
+OWN_KIND: Kind = "scalars"
+"""What a quantity of the user's own is: a number a layer or a run, measured as often as the scalars."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of a quantity of the catalogue, or of the user's own."""
+    return CATALOGUE[name].kind if name in CATALOGUE else OWN_KIND
+
+
 def of_kind(*kinds: str) -> list[str]:
     """Names of the quantities of these kinds, in the catalogue's order."""
     return [name for name, one in CATALOGUE.items() if one.kind in kinds]
@@ -132,7 +141,7 @@ def of_kind(*kinds: str) -> list[str]:
 def numbers_a_step(name: str, depth: int, widths: Sequence[int]) -> int:
     """How many numbers one measurement of a quantity is, of one run."""
     per_layer = {"[R, L]": 1, "[R, L, 2 + 32]": 34}
-    shape = CATALOGUE[name].shape
+    shape = CATALOGUE[name].shape if name in CATALOGUE else "[R, L]"  # of the user's own: that or less
     if shape in per_layer:
         return depth * per_layer[shape]
     return min(widths[0], widths[-2]) if shape == "[R, K]" else 1

@@ -9,16 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlpexp.activation_schema import (
-    ActivationName,
-    ParameterOf,
-    digest_of,
-    is_own,
-    label,
-    names_in,
-    unread,
-    with_sources,
-)
+from mlpexp.activation_schema import ActivationName, ParameterOf, label, names_in, with_sources
+from mlpexp.own_files import digest_of, is_own, unread
 from mlpexp.section import Filled, Neutral, OneOrEach, OnlyWith, Real, Section, Whole
 
 PROBABILITIES = ("sigmoid", "softmax")

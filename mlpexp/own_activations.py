@@ -4,23 +4,16 @@ Flow: config → **own activations** → planning. `python -m mlpexp.own_activat
 is wrong with a text, as a list in JSON. Nothing here loads torch in the calling process.
 """
 
-import json
-import os
-import subprocess
-import sys
-import traceback
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlpexp.config import Config
-from mlpexp.numerics import ENVIRONMENT
+from mlpexp.own_checks import answer, checked, told
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CHECK_SECONDS = 120
 STEP, TOLERANCE = 1e-5, 1e-6
 """Of the central difference with which `derivative` is compared; relative to the larger of 1, |σ| and |σ′|."""
 SAFE = "exp, expm1, log, log1p, tanh, erf, sqrt, clamp, where, abs, sign and + − × ÷"
@@ -36,26 +29,8 @@ def mistakes_of(configs: Sequence[Config]) -> list[str]:
     return [
         f"model.activation={file}: {line}"
         for (file, text), sigma_b in sources.items()
-        for line in _checked(file, text, tuple(sorted(sigma_b)))
+        for line in checked("mlpexp.own_activations", file, text, tuple(map(repr, sorted(sigma_b))))
     ]
-
-
-@lru_cache
-def _checked(file: str, source: str, sigma_b: tuple[float, ...]) -> tuple[str, ...]:
-    """What `check` finds, in a process that is started as those that train."""
-    environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(place or os.getcwd() for place in sys.path)}
-    command = [sys.executable, "-P", "-m", "mlpexp.own_activations", file, *map(repr, sigma_b)]
-    try:
-        done = subprocess.run(
-            command, input=source.encode(), env=environment, capture_output=True, timeout=CHECK_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return (f"its check has not ended after {CHECK_SECONDS} seconds",)
-    try:
-        return tuple(json.loads(done.stdout.decode().splitlines()[-1]))
-    except (ValueError, IndexError):
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"])[-1]
-        return (f"its check ended with code {done.returncode}: {last}",)
 
 
 def check(file: str, source: str, sigma_b: Sequence[float] = ()) -> list[str]:
@@ -68,19 +43,12 @@ def check(file: str, source: str, sigma_b: Sequence[float] = ()) -> list[str]:
     try:
         value, derivative = functions_of(source, file)
     except BaseException as error:
-        return [f"it cannot be run: {_told(error, file)}"]
+        return [f"it cannot be run: {told(error, file)}"]
     try:
         wrong = _wrong_kind(value, derivative) or _wrong_bits(value, derivative) or _wrong_numbers(value, derivative)
         return wrong or _not_critical(file, value, derivative, sigma_b)
     except Exception as error:
-        return [f"it fails: {_told(error, file)}"]
-
-
-def _told(error: BaseException, file: str) -> str:
-    """An error, and the line of the file that it comes from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+        return [f"it fails: {told(error, file)}"]
 
 
 Value = Callable[["Tensor"], "Tensor"]
@@ -188,14 +156,5 @@ def _name(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _main() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    lines = check(sys.argv[1], sys.stdin.buffer.read().decode(), [float(word) for word in sys.argv[2:]])
-    print(json.dumps(lines))
-
-
 if __name__ == "__main__":
-    _main()
+    answer(lambda file, source, words: check(file, source, [float(word) for word in words]))

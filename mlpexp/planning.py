@@ -12,13 +12,13 @@ from types import MappingProxyType
 
 import numpy as np
 
+from mlpexp import own_activations, own_measurements
 from mlpexp.cohorts import Size, pace_of, too_large, usable_memory, worker_count
 from mlpexp.composition import Point
 from mlpexp.config import Config, Measurements, absolute_outputs, fingerprint, output_and_loss
 from mlpexp.data import DataError, prepare
 from mlpexp.measurability import refused, settled
 from mlpexp.numerics import STABLE_PRODUCTS, agree, numerics
-from mlpexp.own_activations import mistakes_of
 from mlpexp.refusals import ConfigError, RefusedPoints
 from mlpexp.results import Result, find
 from mlpexp.salvage import base_of, salvage
@@ -191,7 +191,7 @@ def _mistakes_of_each(
     memory = usable_memory()
     for config in configs:
         key = data_key(config)
-        lines = list(mistakes_of([config]))
+        lines = [*own_activations.mistakes_of([config]), *own_measurements.mistakes_of([config])]
         if key in unloadable:
             lines.append(unloadable[key])
         else:

@@ -104,13 +104,19 @@ def artifacts(result: Result) -> dict[str, Path]:
     The picture is there twice: to be opened, and under the names by which MLflow's image grid finds it (as
     MlflowClient.log_image of MLflow 3.17 spells them).
     """
-    found = {name: result.folder / name for name in ARTIFACTS}
+    own = [picture_of(name) for name in result.measurements.own]
+    found = {name: result.folder / name for name in (*ARTIFACTS, *own)}
     name = uuid.uuid5(uuid.NAMESPACE_OID, result.fingerprint)
     place = f"images/{IMAGE}+step+0+timestamp+{version_of(result)}+{name}"
     if (result.folder / SMALL_PICTURE).exists():
         found |= {f"{place}.png": result.folder / PICTURE}
         found |= {f"{place}+compressed.webp": result.folder / SMALL_PICTURE}
     return {place: file for place, file in found.items() if file.exists()}
+
+
+def picture_of(quantity: str) -> str:
+    """The file with the picture of a quantity of the user's own."""
+    return f"{quantity}.png"
 
 
 def group_of(result: Result) -> str:
@@ -155,21 +161,21 @@ def points_of(result: Result, verdict: GradientVerdict | str) -> list[Point]:
         add(name, [number.value], [0])
     measured = {quantity: record.measured(quantity) for quantity in record.quantities}
     depth = result.config.model.depth
-    shown = (
-        list(measured) if 2 * depth * len(measured) <= PROFILE_POINTS else [q for q in LAYER_CURVES if q in measured]
-    )
+    curves = [q for q in (*LAYER_CURVES, *result.measurements.own) if q in measured]
+    shown = list(measured) if 2 * depth * len(measured) <= PROFILE_POINTS else curves
+    pairs = 2 * max(len(LAYER_CURVES), len(curves))  # two profiles a quantity share the points, and so do its curves
     for quantity in shown:
         steps, values = measured[quantity]
         defined = np.isfinite(values).any(axis=0)  # the last layer has no saturation
         finite = np.flatnonzero(np.isfinite(values[:, defined]).all(axis=1))
         for moment, row in (("start", finite[:1]), ("end", finite[-1:])):
-            layers = np.array(evenly_spaced(depth, PROFILE_POINTS // 4) if len(row) else [], dtype=int)
+            layers = np.array(evenly_spaced(depth, PROFILE_POINTS // pairs) if len(row) else [], dtype=int)
             name = profile_metric(quantity, moment)
             add(name, values[row, layers], layers + 1, at=int(steps[row[0]]) if len(row) else None)
-    for quantity in (q for q in LAYER_CURVES if q in measured):
+    for quantity in curves:
         steps, values = measured[quantity]
-        layers = np.array(evenly_spaced(depth, LAYER_CURVE_POINTS // 4))
-        chosen = log_spaced(len(steps), min(LAYER_STEPS, LAYER_CURVE_POINTS // (2 * len(layers))))
+        layers = np.array(evenly_spaced(depth, LAYER_CURVE_POINTS // pairs))
+        chosen = log_spaced(len(steps), min(LAYER_STEPS, 2 * LAYER_CURVE_POINTS // (pairs * len(layers))))
         for layer in layers.tolist():
             add(layer_metric(quantity, layer + 1, depth), values[chosen, layer], steps[chosen])
     most = min(CURVE_POINTS, (MOST_POINTS - len(found)) // max(1, len(record.metrics)))

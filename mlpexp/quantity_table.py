@@ -4,12 +4,16 @@ Flow: measurement_catalogue → **quantity_table** → terminal.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from mlpexp.letters import folded, shown
 from mlpexp.measurement_catalogue import CATALOGUE, DEFAULT_SCHEDULES, ON_PROBE, PRESETS, of_kind
+from mlpexp.own_checks import checked
+from mlpexp.own_files import is_own, unread
+from mlpexp.own_measurement_text import label, mistake_in, name_of, told_in
 from mlpexp.refusals import ConfigError, nearest
 
 SHAPES = {
@@ -44,17 +48,39 @@ def show_quantities() -> None:
         "* in the preset basic, which is the default; full has all of them, none has none",
         "measurements=full · measurements.quantities=[basic,sharpness] · measurements.schedule.histograms=epoch",
         "mlpexp measurements NAME shows one: its source, its shape, how often it is measured",
+        "a file of your own is a quantity, too: measurements.quantities=[basic,FILE.py], mlpexp measurements FILE.py",
     ]
     for note in notes:
         console.print(note, style="dim", highlight=False, markup=False)
 
 
 def show_quantity(name: str) -> None:
-    """One quantity in full; raises ConfigError for an unknown name."""
+    """One quantity in full; raises ConfigError for an unknown name, or a file of the user's own that is refused."""
+    if is_own(name):
+        for line in own_lines(name):
+            print(folded(line, " " * 10))
+        return
     if name not in CATALOGUE:
         raise ConfigError([f"{name} is no quantity{nearest(name, CATALOGUE)}; `mlpexp measurements` lists them"])
     for line in quantity_lines(name):
         print(folded(line, " " * 10))
+
+
+def own_lines(file: str) -> Iterator[str]:
+    """What there is to say of a quantity of the user's own, a line each, once its check is passed."""
+    if why := unread(file):
+        raise ConfigError([f"{file} cannot be read ({why}); name a file that defines measure(step)"])
+    text = Path(file).read_text(encoding="utf-8")
+    if mistakes := [one for one in [mistake_in(file, text)] if one] or checked("mlpexp.own_measurements", file, text):
+        raise ConfigError([f"{file}: {line}" for line in mistakes])
+    name, told = name_of(file), told_in(text)
+    yield f"{name}: {told.description}"
+    yield f"unit      {told.unit}"
+    yield "shape     [R, L] or [R]: what measure(step) gives, one number a layer or one of the run"
+    yield f"text      {label(file, text)}: another text is measured anew"
+    yield f"measured  {WORDS[None]}, and after the last update"
+    yield f"schedule  measurements.schedule.{name}"
+    yield f"asked for measurements.quantities=[basic,{file}]"
 
 
 def quantity_lines(name: str) -> Iterator[str]:

@@ -128,7 +128,7 @@ def arrow(values: NDArray[Any], blank: NDArray[np.bool_] | None = None) -> pa.Ar
 
 def is_distribution(name: str) -> bool:
     """Whether a quantity has many numbers a layer or run, and so its place in the second file."""
-    return CATALOGUE[name].shape in ("[R, L, 2 + 32]", "[R, K]")
+    return name in CATALOGUE and CATALOGUE[name].shape in ("[R, L, 2 + 32]", "[R, K]")
 
 
 def _columns(name: str, values: Array) -> Iterator[tuple[str, Array]]:

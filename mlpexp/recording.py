@@ -26,7 +26,7 @@ class Recorder:
         self.due: list[list[str]] = [[] for _ in range(steps)]
         for name, due in plan.due(first_step, steps).items():
             for i in range(steps) if all_due else due:
-                if name in QUANTITIES:
+                if name in QUANTITIES or name in plan.own:
                     self.due[i].append(name)
         self.values: dict[str, list[Tensor]] = {}
 
@@ -37,13 +37,14 @@ class Recorder:
 
     def measure(self, i: int, step: Step) -> None:
         """Measure what is due at the piece's step i."""
-        for name, values in measure(self.due[i], step).items():
+        for name, values in measure(self.due[i], step, self.plan.own).items():
             self.values.setdefault(name, []).append(values)
 
     def piece(self, evaluation: dict[str, Tensor]) -> Piece:
         """All of it as arrays."""
         steps = np.arange(self.first_step, self.first_step + len(self.losses))
-        dtypes = {name: torch.float64 if name in DOUBLE else self.losses.dtype for name in self.values}
+        double = {*DOUBLE, *self.plan.own}
+        dtypes = {name: torch.float64 if name in double else self.losses.dtype for name in self.values}
         return Piece(
             lanes=self.lanes.numbers,
             steps=steps,

@@ -92,7 +92,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-SECTIONS = ("data", "model", "initialisation", "training", "seeds", "optimizer")
+SECTIONS = ("data", "model", "initialisation", "training", "seeds", "optimizer", "measurements.")
 """What a message of a check across keys begins with; others get the key's name in front."""
 
 

@@ -5,6 +5,7 @@ Flow: run folder → **results** → tracking, display, figures, notebooks.
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from mlpexp import yaml_text
 from mlpexp.activation_schema import label, names_in
-from mlpexp.config import Config, Measurements, validate
+from mlpexp.config import Config, Measurements, absolute_outputs, validate
 from mlpexp.record_files import DISTRIBUTIONS, Distribution, read_distributions
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
@@ -275,6 +276,12 @@ class Result:
         """
         # by name: training stands on this module, and has never heard of matplotlib
         return import_module("mlpexp.figures").picture_of_run(self)
+
+    def command(self) -> str:
+        """The command line that trains this run alone, into the folder that it lies in."""
+        usual, outputs = os.environ.get("MLPEXP_OUTPUTS", "outputs"), str(self.folder.parent.parent)
+        place = usual if absolute_outputs(usual) == outputs else outputs
+        return self.config.model_copy(update={"outputs": place}).command()
 
     def network(self, which: str | None = None) -> "nn.Module":
         """The trained network as an ordinary torch.nn.Module that takes raw inputs [B, q].

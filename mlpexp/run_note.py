@@ -6,6 +6,7 @@ Flow: results → **run note** → projection, tracking. Links are relative to t
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from mlpexp.own_measurement_text import label, told_in
 from mlpexp.records import PARTS, metric
 from mlpexp.results import Result
 from mlpexp.verdicts import power_of_ten
@@ -83,12 +84,21 @@ def _facts(result: Result) -> str:
     rows = [
         ["point", f"`{result.condition}`, `{result.config.point()}`"],
         ["seed", str(result.config.seed)],
+        *_own_measurements(result),
         ["fingerprint", f"`{result.fingerprint}`"],
         ["record", f"`{result.folder}`"],
         ["compare every bit", f"`mlpexp reproduce {result.fingerprint}`"],
-        ["train it anew", f"`{result.config.command()} rerun=true`"],
+        ["train it anew", f"`{result.command()} rerun=true`"],
     ]
     return _table(["", ""], rows)
+
+
+def _own_measurements(result: Result) -> Iterator[list[str]]:
+    """A row for each quantity of the user's own: what it is, its unit, which text measured it."""
+    for name, file in result.measurements.own.items():
+        text = result.measurements.sources[file]
+        told = told_in(text)
+        yield [name.replace("_", " "), f"{told.description} [{told.unit}], `{label(file, text)}`".replace("|", "\\|")]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mlpexp.measurement_catalogue import CATALOGUE
 from mlpexp.records import SIGNAL, evenly_spaced, layer_of, metric, profile_metric
 
 VERSION = "3.17."
@@ -136,6 +137,10 @@ def states(metrics: Sequence[str]) -> dict[str, State]:
         names = [name for name in metrics if (layer_of(name) or ("",))[0] == quantity]
         kept = [line(names[i], log=True) for i in evenly_spaced(len(names), MOST_LAYERS)]
         by_point.append((f"{quantity} of each layer while it trains", 3, kept))
+    for quantity, names in _own(metrics).items():
+        profiles = [line(profile_metric(quantity, when)) for when in ("start", "end")] if layer_of(names[0]) else []
+        kept = [line(names[i]) for i in evenly_spaced(len(names), MOST_LAYERS)]
+        by_point.append((f"{quantity}, of your own: over depth, and while it trains", 3, [*profiles, *kept]))
     sections: dict[str, list[Section]] = {
         "curves": [
             ("Loss, on a log scale", 2, [line(metric("loss", part), log=True) for part in ("train", "validation")]),
@@ -149,6 +154,16 @@ def states(metrics: Sequence[str]) -> dict[str, State]:
     }
     found = {name: state(charts, metrics, grouped=name in ("curves", "layers")) for name, charts in sections.items()}
     found["pictures"]["runListHidden"] = True  # beside it there is room for one picture in a row
+    return found
+
+
+def _own(metrics: Sequence[str]) -> dict[str, list[str]]:
+    """Quantities of the user's own → their metrics, a layer each, or one of the run."""
+    found: dict[str, list[str]] = {}
+    for name in metrics:
+        quantity = (layer_of(name) or (name,))[0]
+        if "/" not in quantity and quantity not in CATALOGUE:
+            found.setdefault(quantity, []).append(name)
     return found
 
 

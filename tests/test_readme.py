@@ -58,6 +58,7 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path, capsys: pytest
 
 def test_the_first_hour_goes_through(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mish.py").write_text(*blocks("py"))
+    (folder / "turned.py").write_text(*blocks("py3"))
     (folder / "own_loop.py").write_text(*blocks("python3"))
     said = []
     for line in (line for block in blocks("shell") for line in block.splitlines()):
@@ -69,13 +70,16 @@ def test_the_first_hour_goes_through(folder: Path, capsys: pytest.CaptureFixture
         else:
             runpy.run_path(words[0], run_name="__main__")
         said.append(capsys.readouterr().out)
-    train, sweep, runs, search, _, own_data, own_activation, _, _, study = said
+    train, sweep, runs, search, _, own_data, own_activation, own_measurement, _, shown, _, _, study = said
     assert "vanishing: δ shrinks ×0.3" in train
     assert "Δ best" in sweep
     assert runs.count("finished") == 6
     assert "6 points tried" in search
     assert "accuracy" in own_data
     assert "mish" in own_activation
+    assert "turned: Cosine between −ΔW_l and the gradient of W_l" in own_measurement
+    assert "turned [cosine]: Cosine between" in shown
+    assert len(list((folder / "outputs" / "runs").glob("*/turned.png"))) == 1
     assert (folder / "own_loop.png").stat().st_size > 10_000
     assert "verdict: " in study
     assert (folder / "outputs" / "studies" / "my_question" / "smoke" / "my_question.png").exists()

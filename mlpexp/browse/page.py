@@ -19,6 +19,7 @@ from mlpexp.browse.selection import memberships, runs_in
 from mlpexp.browse.text_pictures import profile_lines, sparkline
 from mlpexp.config import Config
 from mlpexp.gradient_verdict import gradient_verdict
+from mlpexp.own_measurement_text import Told, told_in
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
@@ -60,11 +61,13 @@ def page(run: Result, outputs: Path, width: int = 80) -> Iterator[str]:
     yield from _scores(run)
     yield from _curves(run)
     yield from _profile(run, width)
+    for name, file in run.measurements.own.items():
+        yield from _own(run, name, told_in(run.measurements.sources[file]), width)
     yield from _block("belongs to", dict(belongings(run.fingerprint, outputs)))
     yield ""
     yield f"files in {run.folder}"
     yield from (f"  {file.stat().st_size:>9,}  {file.name}" for file in files(run))
-    yield f"again: {run.config.command()}"
+    yield f"again: {run.command()}"
 
 
 def ending(run: Result) -> str:
@@ -132,6 +135,17 @@ def _profile(run: Result, width: int) -> Iterator[str]:
     found = profiles(run)
     if found:
         yield from ("", "backpropagated signal ‖δ‖ by layer (log axis)", *profile_lines(found, width))
+
+
+def _own(run: Result, name: str, told: Told, width: int) -> Iterator[str]:
+    """A quantity of the user's own: what it is, and of each layer its course."""
+    yield from ("", *wrap(f"{name} [{told.unit}]: {told.description}", width, subsequent_indent="  "))
+    if name in run.record.quantities:
+        _, values = run.record.measured(name)
+        for layer, column in enumerate(values.T, start=1):
+            finite = column[np.isfinite(column)]
+            if len(finite):
+                yield f"{f'layer {layer}':20}{finite[0]:>10.4g}  {sparkline(finite, CURVE):{CURVE}}  {finite[-1]:.4g}"
 
 
 def profiles(run: Result) -> dict[str, Array]:

@@ -6,7 +6,8 @@ around 1e-25 reads 0 and fakes vanishing. What each quantity means, and where it
 mlpexp/measurement_catalogue.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -35,6 +36,8 @@ DOUBLE = {
 """Kept in double precision whatever training has: squares of 1e-25 are no float32 numbers."""
 
 
-def measure(quantities: Iterable[str], step: Step) -> dict[str, Tensor]:
-    """Each named quantity."""
-    return {name: QUANTITIES[name](step) for name in quantities}
+def measure(
+    quantities: Iterable[str], step: Step, own: Mapping[str, Callable[[Step], Tensor]] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """Each named quantity; `own` are those of the user's own."""
+    return {name: (own[name] if name in own else QUANTITIES[name])(step) for name in quantities}
