@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def execute(
         if failures:
             raise RunError("\n".join(failures))
         results = order.results()
+        # by name: looking at runs stands on training them
+        import_module("mlpexp.browse.index").remember(order.outputs, fresh)
         found = Counter(line for run in results if run.fingerprint in fresh for line in run.warnings)
         for line in (line for line in found if line not in planned):  # what training found
             display.warning(f"{line} ({found[line]} of {counted(len(wanted), 'run')})")

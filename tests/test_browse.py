@@ -107,6 +107,26 @@ def test_what_is_known_is_not_read_again(copy: Path, monkeypatch: pytest.MonkeyP
     assert index.rows(copy) == before
 
 
+def test_what_was_just_trained_is_known_and_what_is_trained_again_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, place = composed("training.epochs=1", f"outputs={tmp_path}"), tmp_path.resolve()
+    (trained_once,) = run(config, quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "row_of", lambda folder: pytest.fail(f"{folder} was read again"))
+        (row,) = index.rows(place)
+    assert row == {**index.row_of(trained_once.folder), "folder": str(trained_once.folder)}
+    (again,) = run(composed("training.epochs=1", "rerun=true", f"outputs={tmp_path}"), quiet=True)
+    (newer,) = index.rows(place)
+    assert newer["started"] == again.facts["started"] > row["started"]
+
+
+def test_an_index_that_cannot_be_written_stops_no_training(tmp_path: Path) -> None:
+    (tmp_path / index.FILE).mkdir()
+    (result,) = run(composed("training.epochs=1", f"outputs={tmp_path}"), quiet=True)
+    assert [row["fingerprint"] for row in index.rows(tmp_path)] == [result.fingerprint]
+
+
 def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = next(iter(recorded(copy))).folder
     (folder / "result.json").write_text("{half")

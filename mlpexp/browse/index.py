@@ -1,7 +1,8 @@
 """One small SQLite file that knows every run folder: rows of flat values, read in a fraction of a second.
 
 Flow: run folders → **index** → selection → listing, tables. It is a view, never a record: it catches up with the
-folders whenever it is asked, and is made again where it is damaged or was made by another version of the schema.
+folders whenever it is asked, remembers what a command has just trained, and is made again where it is damaged or was
+made by another version of the schema.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,20 @@ def rows(outputs: Path) -> list[Row]:
     for row in found:
         row["folder"] = str(outputs / row["folder"])
     return found
+
+
+def remember(outputs: Path, fingerprints: Iterable[str]) -> None:
+    """Read runs that have just ended, so that whoever lists ten thousand of them first need not wait.
+
+    What cannot be written now, because the index is locked or away, is read when it is asked for.
+    """
+    places = {f"runs/{name}" for name in fingerprints}
+    try:
+        with closing(_prepared(outputs / FILE)) as index:
+            there = {place: version for place in places if (version := _version(outputs / place))}
+            _read(index, outputs, there)
+    except (sqlite3.Error, OSError):
+        return
 
 
 def _open(file: Path) -> sqlite3.Connection:
@@ -86,11 +101,17 @@ def _catch_up(index: sqlite3.Connection, outputs: Path) -> None:
     new = [place for place, version in there.items() if known.get(place) != version]
     if len(new) >= MANY:
         print(f"reading {len(new)} runs that are new here, once", file=sys.stderr)
+    with index:
+        index.executemany("DELETE FROM runs WHERE place = ?", [(place,) for place in known if place not in there])
+    _read(index, outputs, {place: there[place] for place in new})
+
+
+def _read(index: sqlite3.Connection, outputs: Path, versions: Mapping[str, str]) -> None:
+    """Put these run folders into the index; an interrupted reading keeps what it has read."""
+    places = list(versions)
     try:
-        with index:
-            index.executemany("DELETE FROM runs WHERE place = ?", [(place,) for place in known if place not in there])
-        for first in range(0, len(new), MANY):  # an interrupted catching up keeps what it has read
-            read = [(place, there[place], *_entry(outputs, place)) for place in new[first : first + MANY]]
+        for first in range(0, len(places), MANY):
+            read = [(place, versions[place], *_entry(outputs, place)) for place in places[first : first + MANY]]
             with index:
                 index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", read)
     finally:
@@ -106,13 +127,17 @@ def _there(outputs: Path) -> Iterator[tuple[str, str]]:
             continue
         with folders:
             for folder in folders:
-                if folder.name.startswith("."):
-                    continue
-                try:
-                    facts = os.stat(f"{folder.path}/result.json")
-                except OSError:
-                    continue
-                yield f"{place}/{folder.name}", f"{facts.st_mtime_ns} {facts.st_ino} {facts.st_size}"
+                if not folder.name.startswith(".") and (version := _version(folder.path)):
+                    yield f"{place}/{folder.name}", version
+
+
+def _version(folder: Path | str) -> str:
+    """What changes when a run folder is written again; empty where there is none."""
+    try:
+        facts = os.stat(f"{folder}/result.json")
+    except OSError:
+        return ""
+    return f"{facts.st_mtime_ns} {facts.st_ino} {facts.st_size}"
 
 
 def _entry(outputs: Path, place: str) -> tuple[float, str]:
