@@ -104,6 +104,7 @@ def _command(words: Sequence[str]) -> int:
 
 def _guarded(command: Callable[[Any], int], argument: object) -> int:
     """A user's mistake is told in a line or two, without a traceback."""
+    from mlpexp.letters import in_width
     from mlpexp.refusals import ConfigError
 
     def terminate(*_: object) -> None:
@@ -114,7 +115,7 @@ def _guarded(command: Callable[[Any], int], argument: object) -> int:
     try:
         return command(argument)
     except ConfigError as error:
-        print("\n".join(error.report()), file=sys.stderr)
+        print("\n".join(in_width(line, stream=sys.stderr) for line in error.report()), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         print("mlpexp: interrupted; finished runs are recorded, the same command goes on", file=sys.stderr)
@@ -170,10 +171,11 @@ def _browse(words: Sequence[str]) -> int:
 
 def _reproduce(options: argparse.Namespace) -> int:
     """0 where every bit is the same, 1 where something differs."""
+    from mlpexp.letters import in_width
     from mlpexp.reproduction import reproduce
 
     comparison = reproduce(options.run, options.outputs)
-    print("\n".join(comparison.lines))
+    print("\n".join(in_width(line, "    ") for line in comparison.lines))
     return 0 if comparison.equal else 1
 
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from mlpexp.addresses import address
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.gradient_verdict import GradientVerdict, gradient_verdict, signal_profile, verdict_word
-from mlpexp.letters import folded
+from mlpexp.letters import folded, in_width, shown
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
@@ -158,11 +158,16 @@ class Display:
 
     def warning(self, text: str) -> None:
         """One line that is worth a second look."""
-        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self._tell(text, "yellow")
 
     def note(self, text: str) -> None:
         """One line for the reader."""
-        self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+        self._tell(text, "dim")
+
+    def _tell(self, text: str, style: str) -> None:
+        self.console.print(
+            in_width(text, stream=self.console.file), style=style, highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def show_scores(results: Sequence[Result], console: Console) -> None:
@@ -203,7 +208,7 @@ def _one_point(results: Sequence[Result]) -> Table:
         table.add_column(kind, justify="right")
     for part in PARTS:
         table.add_row(part, *(_mean_of(results, metric(kind, part)) for kind in kinds))
-    table.add_row("gap (train − test)", *(_mean_of(results, metric("gap", kind)) for kind in kinds))
+    table.add_row(shown("gap (train − test)"), *(_mean_of(results, metric("gap", kind)) for kind in kinds))
     return table
 
 
@@ -242,7 +247,7 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
     for point in order:
         runs = groups[point]
         against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
-        difference = "best" if point == order[0] else "–" if against is None else str(against)
+        difference = "best" if point == order[0] else shown("–" if against is None else str(against))
         cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
         told = [_signal_cell(verdicts[point])] if tells_signal else []
         table.add_row(*names[point], *cells, difference, *told, *([status_words(runs)] if tells_ends else []))
@@ -251,7 +256,8 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
 
 def _signal_cell(verdict: GradientVerdict | str) -> str:
     """`×0.236 vanishing`: by what δ is multiplied a layer."""
-    return verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:#.2g} {verdict.word}"
+    word = verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:#.2g} {verdict.word}"
+    return shown(word)
 
 
 def _headline(key: str) -> str:
@@ -274,7 +280,7 @@ def _table(*columns: str) -> Table:
 
 def _mean_of(runs: Sequence[Result], name: str, bootstrap: bool = False) -> str:
     values = [run.scores[name] for run in runs if name in run.scores]
-    return str(mean(values, bootstrap)) if values else "–"
+    return shown(str(mean(values, bootstrap)) if values else "–")
 
 
 def show_profiles(results: Sequence[Result], console: Console) -> None:
@@ -290,11 +296,11 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
         return
     high = math.ceil(math.log10(positive.max()))
     low = min(high - 3, math.floor(math.log10(positive.min())))
-    shown = list(known.items())
-    per_row = max(1, min(len(shown), (console.width - 8) // 23))
+    every = list(known.items())
+    per_row = max(1, min(len(every), (console.width - 8) // 23))
     console.print(Text("backpropagated signal ‖δ‖ by layer, before training (log axis)", style="bold"))
-    for start in range(0, len(shown), per_row):
-        row = shown[start : start + per_row]
+    for start in range(0, len(every), per_row):
+        row = every[start : start + per_row]
         width = max(10, min(40, (console.width - 8) // per_row - 10))
         table = Table(box=None, padding=(0, 1, 0, 0), show_footer=False)
         table.add_column("layer", justify="right", style="dim")
@@ -304,12 +310,14 @@ def show_profiles(results: Sequence[Result], console: Console) -> None:
         for layer in range(depth):
             bars = [_bar(profile, layer, low, high, width, start + i) for i, (_, profile) in enumerate(row)]
             table.add_row(str(layer + 1), *bars)
-        axis = f"10{superscript(low)}".ljust(width - len(f"10{superscript(high)}")) + f"10{superscript(high)}"
+        left, right = shown(f"10{superscript(low)}"), shown(f"10{superscript(high)}")
+        axis = left.ljust(width - len(right)) + right
         table.add_row("", *[Text(axis, style="dim")] * len(row))
         console.print(table)
     for point in known:
         prefix = f"{names[point]}: " if len(groups) > 1 else ""
-        console.print(f"{prefix}{gradient_verdict(groups[point])}", highlight=False, soft_wrap=True)
+        told = in_width(f"{prefix}{gradient_verdict(groups[point])}", stream=console.file)
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: int) -> Text:
@@ -319,7 +327,7 @@ def _bar(profile: Array, layer: int, low: int, high: int, width: int, colour: in
     share = (math.log10(profile[layer]) - low) / (high - low) if profile[layer] > 0 else 0.0
     length = int(np.clip(round(share * width), 0, width))
     bar = Text("█" * length + " " * (width - length), style=COLOURS[colour % len(COLOURS)])
-    return bar + Text(f" {power_of_ten(float(profile[layer]))}", style="default")
+    return bar + Text(shown(f" {power_of_ten(float(profile[layer]))}"), style="default")
 
 
 def counted(number: int, noun: str) -> str:
@@ -342,7 +350,8 @@ def show_places(results: Sequence[Result], config: Config, console: Console, swe
     outputs = absolute_outputs(config.outputs)
     folders = f"{outputs}/runs/{results[0].fingerprint}" if len(results) == 1 else f"{outputs}/runs, a folder a run"
     for name, why in {name: why for run in results for name, why in run.measurements.left_out.items()}.items():
-        console.print(f"not measured: {name}; {why}", style="dim", highlight=False, soft_wrap=True)
+        line = in_width(f"not measured: {name}; {why}", stream=console.file)
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
     console.print(f"recorded in {folders}", style="dim", highlight=False, soft_wrap=True)
     if config.tracking.name == "mlflow":
         where = f" --outputs {config.outputs}" if config.outputs != os.environ.get("MLPEXP_OUTPUTS", "outputs") else ""

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
+from typing import IO
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SUPERSCRIPTS = {"⁻": "-"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: str(digit) for digit in range(10)}
@@ -23,7 +24,7 @@ SPELLINGS = dict(zip(BLOCKS, "_.:-=+*#", strict=True)) | {
     "α": "alpha", "β": "beta", "γ": "gamma", "ε": "eps", "η": "eta", "κ": "kappa", "λ": "lambda", "µ": "mu",
     "μ": "mu", "ξ": "xi", "π": "pi", "φ": "phi", "χ": "chi", "ψ": "psi", "Φ": "Phi", "Θ": "Theta", "Σ": "S", "Π": "P",
     "∂": "d", "∞": "inf", "′": "'", "″": "''", "←": "<", "⇄": "<>", "↦": ">", "≪": "<<", "≫": ">>", "÷": "/", "⊙": "*",
-    "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "°": " degrees", "¬": "not ", "»": '"', "⌈": "[", "⌉": "]",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "°": "degrees ", "¬": "not ", "»": '"', "⌈": "[", "⌉": "]",
     "┌": "+", "┐": "+", "└": "+", "┘": "+",
 }  # fmt: skip
 """How a letter is spelt in ASCII; signs of tables and pictures keep their width."""
@@ -76,6 +77,14 @@ def folded(line: str, below: str) -> str:
     start = " " * (len(line) - len(line.lstrip()))
     wrapper = textwrap.TextWrapper(width, start, below, break_long_words=False, break_on_hyphens=False)
     return wrapper.fill(line.lstrip())
+
+
+def in_width(line: str, below: str = "  ", stream: IO[str] | None = None) -> str:
+    """A sentence as a terminal takes it, broken between words; whole in a pipe, where programs read lines.
+
+    `stream` is where it goes, standard output unless given. Paths and commands are never broken within a word.
+    """
+    return folded(line, below) if (stream or sys.stdout).isatty() else line
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
 from mlpexp.display import counted, show_places
 from mlpexp.gallery import result_of, spelt_minutes, write_gallery
-from mlpexp.letters import folded
+from mlpexp.letters import folded, in_width
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.runner import RunError
@@ -71,7 +71,7 @@ def _one(name: str, options: argparse.Namespace, console: Console, within: str =
         if options.figure_only or options.check or options.pack:
             manifest = _recorded(study, figure_folder(needed))
         else:
-            console.print(f"[bold]{study.definition.question}[/bold]")
+            console.print(in_width(study.definition.question, ""), style="bold", markup=False, soft_wrap=True)
             started = time.monotonic()
             try:
                 manifest = train(needed, within=within)
@@ -110,7 +110,7 @@ def tell(study: Study, manifest: Manifest, found: Drawn, folder: Path, console: 
     """Verdict by verdict, and where the picture lies."""
     colours = {"supported": "green", "refuted": "red", "undecided": "yellow"}
     for claim in found.claims:
-        console.print(claim.line(), style=colours[claim.verdict], markup=False)
+        console.print(in_width(claim.line()), style=colours[claim.verdict], markup=False, soft_wrap=True)
     edge = [row for row in manifest.rows if row.on_edge]
     if edge:
         text = f"{counted(len(edge), 'pick')} on the edge of the grid, where a better value may lie beyond: widen it"

@@ -114,6 +114,8 @@ def become(request: dict[str, Any]) -> None:
         place = os.open(file, os.O_RDWR | os.O_CREAT)
         os.dup2(place, number)
         os.close(place)
+    if os.isatty(1):  # the streams of this process were made for other files, which could be sought in
+        sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", buffering=1, closefd=False) for n in (1, 2))  # noqa: SIM115
     script = request["script"]
     sys.argv = [script or "mlpexp", *request["words"]]
     sys.path[0] = os.path.dirname(script) if script else request["cwd"]  # as an interpreter has it

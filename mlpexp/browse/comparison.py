@@ -22,6 +22,9 @@ from mlpexp.verdicts import power_of_ten
 
 CURVE = 16
 
+CELL = 16
+"""Columns of a value and the room beside it."""
+
 
 def command(options: argparse.Namespace) -> int:
     """Print the table; raises ConfigError for an unknown run, or for one run alone."""
@@ -31,12 +34,15 @@ def command(options: argparse.Namespace) -> int:
     if len(runs) < 2:
         raise ConfigError(["compare takes two runs or more; `mlpexp show RUN` tells one"])
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("", overflow="fold")
+    told = list(lines(runs))
+    width = min(160, shutil.get_terminal_size((80, 24)).columns)
+    longest = max(len(name) for name, _ in told)
+    table.add_column("", overflow="fold", min_width=min(longest, max(12, width - len(runs) * CELL)))
     for run in runs:
         table.add_column(run.fingerprint[:8], justify="right", overflow="fold")
-    for name, cells in lines(runs):
+    for name, cells in told:
         table.add_row(name, *cells)
-    Console(width=min(160, shutil.get_terminal_size((80, 24)).columns)).print(table, highlight=False)
+    Console(width=width).print(table, highlight=False)
     return 0
 
 
@@ -46,7 +52,7 @@ def lines(runs: Sequence[Result]) -> Iterator[tuple[str, list[str]]]:
     keys = dict.fromkeys(key for flat in flats for key in flat)
     for key in keys:
         if len({str(flat.get(key)) for flat in flats}) > 1:
-            yield key, [_cell(flat[key]) if key in flat else "" for flat in flats]
+            yield key, _cells([flat.get(key, "") for flat in flats])
     yield "", [""] * len(runs)
     yield "status", [run.status.replace("_", " ") for run in runs]
     for name in dict.fromkeys(name for run in runs for name in run.scores):
@@ -73,6 +79,12 @@ def _curve(run: Result) -> str:
         return "–"
     values = run.record[name]
     return sparkline(values[~np.isnan(values)], CURVE)
+
+
+def _cells(values: Sequence[object]) -> list[str]:
+    """Numbers in six digits where these tell them apart, else in all."""
+    short = [f"{value:.6g}" if isinstance(value, float) else value for value in values]
+    return [_cell(value) for value in (short if len(set(map(str, short))) == len(set(map(str, values))) else values)]
 
 
 def _cell(value: object) -> str:

@@ -6,6 +6,7 @@ Flow: index → selection → **listing** → standard output. Loads neither Num
 import argparse
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from typing import Any
 
 from mlpexp.browse.index import Row, rows
 from mlpexp.browse.selection import key_named, keys, select, sort, varying
+from mlpexp.letters import in_width
 
 SHOWN = 30
 MOST_VARYING = 6
 """Columns for what varies, at most: the first ones, in the order of the config."""
+MOST_TOLD = 8
+"""Names of columns for which there was no room."""
 CHARACTERS = 8
 """Of a fingerprint: enough to tell ten thousand runs apart, nearly always."""
 
@@ -41,7 +45,7 @@ def command(options: argparse.Namespace) -> int:
     elif options.json:
         print(json.dumps([{key: _json(key, row.get(key)) for key in columns} for row in shown], indent=1))
     elif everything:
-        _print_table(columns, shown, len(found), len(everything))
+        _print_table(columns, shown, len(found), len(everything), bool(options.columns))
     return 0
 
 
@@ -59,14 +63,22 @@ def _columns(asked: str | None, everything: Sequence[Row], found: Sequence[Row],
     return ["fingerprint", *(chosen or ["name"]), "status", *scores, "started"]
 
 
-def _print_table(columns: Sequence[str], shown: Sequence[Row], found: int, known: int) -> None:
-    """In as many columns as fit: what varies makes room from its end, a last column may be cut."""
-    heads = [_head(key) for key in columns]
+def _print_table(columns: Sequence[str], shown: Sequence[Row], found: int, known: int, asked: bool) -> None:
+    """In as many columns as fit: what varies makes room from its end, then what was asked for beside it."""
+    heads = [[_head(key)] for key in columns]
     cells = [[_cell(key, row.get(key)) for key in columns] for row in shown]
-    widths = [max(map(len, (head, *column))) for head, *column in zip(heads, *cells, strict=True)]
     width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else _piped_width()
+
+    def widths_of() -> list[int]:
+        return [max(map(len, (*head, *column))) for head, *column in zip(heads, *cells, strict=True)]
+
+    widths = widths_of()
+    if sum(widths) + 2 * len(widths) - 2 > width:  # `accuracy/` above `validation` makes room for what varies
+        heads = [re.findall(r".+?[/_](?=.)|.+", head) for (head,) in heads]
+        widths = widths_of()
     kept = list(range(len(columns)))
-    optional = [i for i, key in enumerate(columns) if "." in key and not key.startswith("spent.")]
+    varies = ["." in key and not key.startswith("spent.") for key in columns]
+    optional = [i for i in range(1, len(columns)) if not varies[i]] * asked + [i for i, one in enumerate(varies) if one]
     left_out: list[str] = []
     while sum(widths[i] + 2 for i in kept) - 2 > width and optional:
         last = optional.pop()
@@ -80,13 +92,16 @@ def _print_table(columns: Sequence[str], shown: Sequence[Row], found: int, known
         pieces = [texts[i].rjust(widths[i]) if numbers[i] else texts[i].ljust(widths[i]) for i in kept]
         return "  ".join(pieces).rstrip()
 
-    print(line(heads))
+    tall = max(len(heads[i]) for i in kept)
+    for texts in zip(*([""] * (tall - len(head)) + head[-tall:] for head in heads), strict=True):
+        print(line(texts))
     for row in cells:
         print(line(row))
-    hidden = f"; not shown for want of room: {', '.join(left_out)}" if left_out else ""
+    rest = [f"{len(left_out) - MOST_TOLD} more"] if len(left_out) > MOST_TOLD else []
+    hidden = f"; not shown for want of room: {', '.join([*left_out[:MOST_TOLD], *rest])}" if left_out else ""
     count = f"{found} of {known} runs" if found < known else f"{known} {'run' if known == 1 else 'runs'}"
     more = f", {len(shown)} shown (--limit 0 for all)" if len(shown) < found else ""
-    print(f"{count}{more}{hidden}", file=sys.stderr)
+    print(in_width(f"{count}{more}{hidden}", stream=sys.stderr), file=sys.stderr)
 
 
 def _piped_width() -> int:

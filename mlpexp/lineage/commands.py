@@ -47,6 +47,7 @@ def main(words: Sequence[str]) -> int:
 
 def _run(chapter: str, options: dict[str, Any], outputs: Path, uri: str | None, tracking: bool) -> int:
     """Find, print, write, show; 1 where a network could not be trained or a file not be written."""
+    from mlpexp.letters import in_width
     from mlpexp.lineage import finding
     from mlpexp.runner import RunError
 
@@ -54,7 +55,7 @@ def _run(chapter: str, options: dict[str, Any], outputs: Path, uri: str | None, 
     module = import_module(f"mlpexp.lineage.chapters.{chapter}")
     try:
         found = module.find(**options, **({"outputs": outputs} if chapter in TRAINS else {}))
-        print("\n".join(found.lines), flush=True)
+        print("\n".join(in_width(line, " " * 23) for line in found.lines), flush=True)
         files = finding.write(found, outputs)
     except (RunError, OSError) as error:
         print(f"mlpexp: {error}", file=sys.stderr)

@@ -86,9 +86,8 @@ class Board(Display):
     def _draw(self) -> None:
         now = time.monotonic()
         if self.live is not None:
-            self.live.update(
-                Group(table_of(self.names, self.rows), Text(f"{self.summary()}, {self._speed(now)}", style="dim"))
-            )
+            line = Text(f"{self.summary()}, {self._speed(now)}", style="dim")
+            self.live.update(Group(table_of(self.names, self.rows), line) if self.rows else line)
         elif now - self.told >= PLAIN_SECONDS:
             self.told = now
             best = f"; best {self.names[0]} {self.rows[0].values[0]:.4g}: {self.rows[0].told()}" if self.rows else ""

@@ -19,6 +19,7 @@ from mlpexp.cohorts import worker_count
 from mlpexp.config import Config
 from mlpexp.display import counted, show_places, show_points
 from mlpexp.journal import json_bytes, write_atomically
+from mlpexp.letters import in_width
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import find
 from mlpexp.runner import FULL, DiskFull, RunError, execute, order_of
@@ -161,7 +162,7 @@ def keep_in_tracking(request: Request, study: Study, report: Path, best: Path) -
 
 def _print(lines: Sequence[str], console: Console) -> None:
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(in_width(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(text: str, console: Console, code: int = 1) -> NoReturn:

@@ -72,7 +72,7 @@ def find(keys: Sequence[str], l2: float, updates: int, outputs: Path) -> Finding
         f"maximum likelihood     objective {metrics['loss']:.6f}, gradient {metrics['gradient_of_estimate']:.0e}, "
         f"test accuracy {accuracy:.3f}",
         f"network of depth 1     after {updates} updates at {metrics['distance']:.0e} from it "
-        f"({metrics['distance_relative']:.0e} of its length),",
+        f"({metrics['distance_relative']:.0e} of it),",
         f"                       gradient {metrics['gradient_of_network']:.0e}, "
         f"test accuracy {scores['accuracy/test']:.3f}",
         f"                       run {found.last.fingerprint}",
