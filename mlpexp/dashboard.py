@@ -6,13 +6,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import webbrowser
 from collections.abc import Sequence
 from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from mlpexp import addresses, views
 from mlpexp.config import absolute_outputs
@@ -59,12 +61,19 @@ def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> in
 
 
 def _until_ctrl_c(words: list[str], address: str, more: Sequence[str] = ()) -> int:
-    """Run a server in a process group of its own, so that nothing of it is left behind."""
-    server = subprocess.Popen(words, env=environment(), start_new_session=True)
-    print("\n".join([f"dashboard: {address}", *more, "Ctrl-C ends it"]), flush=True)
+    """Run a server in a process group of its own, so that nothing of it is left behind; what it says of itself is left
+    out, but for errors. Its address is told, and opened, once it answers: a browser that came earlier would show an
+    error, and stay with it.
+    """
+    server = subprocess.Popen(words, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
     try:
+        while server.poll() is None and not _answers(address):
+            time.sleep(0.1)
+        if server.poll() is not None:
+            return server.returncode
+        print("\n".join([f"dashboard: {address}", *more, "Ctrl-C ends it"]), flush=True)
         if os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"):
             webbrowser.open(address)
         return server.wait()
@@ -74,6 +83,17 @@ def _until_ctrl_c(words: list[str], address: str, more: Sequence[str] = ()) -> i
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=20)
+
+
+def _answers(address: str) -> bool:
+    """Whether a server listens at an address of ours."""
+    place = urlsplit(address)
+    with closing(HTTPConnection(str(place.hostname), place.port, timeout=5)) as connection:
+        try:
+            connection.request("GET", place.path or "/")
+            return connection.getresponse().status < 500
+        except (OSError, HTTPException):
+            return False
 
 
 def comparison(database: Path, sweep: str) -> str:

@@ -140,7 +140,7 @@ def test_no_colour_is_said_without_colour(outputs: Path, tmp_path: Path) -> None
 def test_what_varies_stays_in_the_table_of_runs(outputs: Path, tmp_path: Path) -> None:
     said = on_terminal("runs", "data=digits", cwd=tmp_path, outputs=outputs)
     heads = said.lines[1].split()
-    assert heads[:3] == ["run", "depth", "activation"]
+    assert heads[:2] == ["run", "depth"]
     assert "validation" in heads
     assert "not shown for want of room: " in " ".join(said.lines)
 
