@@ -80,7 +80,7 @@ def _command(words: Sequence[str]) -> int:
     measurements = commands.add_parser("measurements", help="what can be measured; or one quantity, in full")
     measurements.add_argument("name", nargs="?", help="a name from the list")
     commands.add_parser("lineage", help="what came before: Hodgkin-Huxley to logistic regression", add_help=False)
-    sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet")
+    sync = commands.add_parser("sync", help="show recorded runs in MLflow that are not there yet, renew old notes")
     sync.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
     sync.add_argument("--uri", help="a tracking store; the database in outputs unless given")
     sync.add_argument("--experiment", default="mlpexp")
@@ -211,17 +211,20 @@ def _sync(options: argparse.Namespace) -> int:
     from mlpexp.illustration import illustrate
     from mlpexp.results import recorded
     from mlpexp.shown import SHOWN
-    from mlpexp.tracking import show_runs
+    from mlpexp.tracking import renew_notes, show_runs
 
     outputs = Path(absolute_outputs(options.outputs))
-    open_runs = [run for run in recorded(outputs) if options.uri or not (run.folder / SHOWN).exists()]
+    everything, tracking = list(recorded(outputs)), Tracking(uri=options.uri, experiment=options.experiment)
+    open_runs = [run for run in everything if options.uri or not (run.folder / SHOWN).exists()]
     illustrate(open_runs)
     try:
-        show_runs(open_runs, Tracking(uri=options.uri, experiment=options.experiment), outputs)
+        show_runs(open_runs, tracking, outputs)
+        renewed = renew_notes(everything, tracking, outputs)
     except RuntimeError as error:
         print(f"mlpexp: MLflow was not reached ({error})", file=sys.stderr)
         return 1
-    print(f"{len(open_runs)} runs brought into experiment {options.experiment}")
+    told = f"; {renewed} notes of an earlier mlpexp written anew" if renewed else ""
+    print(f"{len(open_runs)} runs brought into experiment {options.experiment}{told}")
     return 0
 
 

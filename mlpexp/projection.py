@@ -122,7 +122,8 @@ def picture_of(quantity: str) -> str:
 def group_of(result: Result) -> str:
     """`relu-d8-w64-he-adam η 0.001 · 3f2a`: short, the same for all seeds, and the point's hash tells the rest."""
     rate = result.config.flat().get("optimizer.learning_rate")
-    return f"{result.condition}{f' η {rate}' if rate is not None else ''} · {result.config.point()[:4]}"
+    told = f" η {rate:.4g}" if isinstance(rate, int | float) else ""
+    return f"{result.condition}{told} · {result.config.point()[:4]}"
 
 
 def _dataset(result: Result) -> dict[str, str]:

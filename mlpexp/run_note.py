@@ -3,7 +3,10 @@
 Flow: results → **run note** → projection, tracking. Links are relative to the page, so they hold on whatever port.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from urllib.parse import quote
 
 from mlpexp.own_measurement_text import label, told_in
@@ -18,6 +21,17 @@ EXPERIMENT, RUN = "@experiment@", "@run@"
 """Stand for ids that are known only when the run is written; `filled` puts them in."""
 
 SPACE = "\u2003"
+
+
+@lru_cache(maxsize=1)
+def edition() -> str:
+    """What notes look like by this version of mlpexp: another text of this module may write another note."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+
+
+def is_ours(text: str) -> bool:
+    """Whether a run's note is as we wrote it: what somebody has put before or behind it makes it his own."""
+    return not text or (text.startswith("**") and text.endswith(f"rerun=true`{SPACE} |\n"))
 
 
 def filled(note: str, experiment: str, run_id: str) -> str:
@@ -38,8 +52,19 @@ def note_of(result: Result, verdict: str, sweeps: Sequence[str] = ()) -> str:
 
 def pictures_note(sweep: str) -> str:
     """The note of the run that holds the pictures of a sweep, with EXPERIMENT and RUN where ids belong."""
-    flow = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{FLOW_PAGE}?{LINKED}"
-    return f"[Gradient flow of every point, to be moved about in]({flow})\n\nsweep {sweep}: {_views(sweep)}\n"
+    flow = file_link("Gradient flow of every point, to be moved about in", FLOW_PAGE)
+    return f"{flow}\n\nsweep {sweep}: {_views(sweep)}\n"
+
+
+def search_note(sweep: str, files: Sequence[str], told: str) -> str:
+    """The note of the run that holds a search's report: its pages and pictures, its views, and what came out."""
+    pages = " · ".join(file_link(file, file) for file in files if file.endswith((".html", ".png")))
+    return f"{pages}\n\nsweep {sweep}: {_views(sweep)}\n\n```\n{told.strip()}\n```\n"
+
+
+def file_link(text: str, file: str) -> str:
+    """A link to a file among the artifacts of the run whose note this is."""
+    return f"[{text}](#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{file}?{LINKED})"
 
 
 def _views(sweep: str) -> str:
@@ -61,8 +86,7 @@ def _ending(result: Result, verdict: str) -> str:
 def _links(result: Result, sweeps: Sequence[str]) -> Iterator[str]:
     """Where else to look: a line for the point, for each sweep, and for the study."""
     seeds = _runs("all seeds of its point", f"tags.`mlpexp.point` = '{result.config.point()}'")
-    figure = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/{PICTURE}?{LINKED}"
-    yield seeds + (f" · [their gradient flow]({figure})" if (result.folder / PICTURE).exists() else "")
+    yield seeds + (f" · {file_link('their gradient flow', PICTURE)}" if (result.folder / PICTURE).exists() else "")
     for sweep in sweeps:
         yield f"sweep {sweep}: {_views(sweep)} · {_runs('gradient flow', f'tags.`mlpexp.pictures` = {sweep!r}')}"
     study = result.config.tracking.experiment

@@ -20,6 +20,7 @@ class Shown:
     version: str
     run_id: str
     sweeps: list[str]
+    edition: str = ""  # of its note
 
     @property
     def experiment(self) -> str:

@@ -19,6 +19,7 @@ from mlpexp.gallery import result_of, spelt_minutes, write_gallery
 from mlpexp.letters import folded, in_width
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
+from mlpexp.run_note import NOTE, file_link
 from mlpexp.runner import RunError
 from mlpexp.study import Manifest, Runs, composed, figure_folder, train
 from mlpexp.study_all import run_all
@@ -129,7 +130,9 @@ def _track(study: Study, config: Config, folder: Path, found: Drawn, form: str) 
 
     tags = {f"mlpexp.claim.{one.name}": one.line() for one in found.claims}
     tags |= {"mlpexp.verdict": overall(found.claims), "mlpexp.fixed": found.freeze}
-    tags["mlflow.note.content"] = "\n\n".join([study.definition.question, *(one.line() for one in found.claims)])
+    figure = next(file_link("the figure", name) for name in found.files if name.endswith(".png"))
+    claims = [one.line() for one in found.claims]
+    tags[NOTE] = "\n\n".join([study.definition.question, figure, *claims])
     outputs = Path(absolute_outputs(config.outputs))
     other = "" if form == DEFAULT_FORMAT else f", {form}"
     try:

@@ -17,12 +17,12 @@ from pathlib import Path
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
 from mlpexp.gradient_verdict import gradient_verdict
-from mlpexp.projection import Projection, artifacts, metric_names, project, version_of
+from mlpexp.projection import Projection, artifacts, group_of, metric_names, project, version_of
 from mlpexp.refusals import redact
 from mlpexp.results import Result
-from mlpexp.run_note import FLOW_PAGE, NOTE, filled, note_of, pictures_note
+from mlpexp.run_note import FLOW_PAGE, NOTE, edition, filled, is_ours, note_of, pictures_note, search_note
 from mlpexp.shown import Shown
-from mlpexp.views import known, metrics_in, note, tags, unknown
+from mlpexp.views import POINT, known, metrics_in, note, tags, unknown
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -31,7 +31,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 warnings.filterwarnings("ignore", "IProgress not found", module="tqdm")  # in a notebook, of bars that nobody asked for
 
 from mlflow import MlflowClient, __version__  # noqa: E402  (telemetry is switched off before the import)
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.artifact.artifact_repo import ArtifactRepository  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
@@ -83,6 +83,7 @@ class Store:
                     missing.append(result)
                 elif sweep and sweep not in shown.sweeps:
                     shown.sweeps.append(sweep)
+                    shown.edition = edition()
                     text = filled(
                         note_of(result, str(gradient_verdict([result])), shown.sweeps), self.experiment, shown.run_id
                     )
@@ -96,7 +97,34 @@ class Store:
             self._show_views(client, results, sweep)
             for result in missing:
                 run_id = found[result.fingerprint]
-                Shown(self.place, version_of(result), str(run_id), [sweep] if sweep else []).write(result)
+                sweeps = [sweep] if sweep else []
+                Shown(self.place, version_of(result), str(run_id), sweeps, edition()).write(result)
+
+    def renew_notes(self, results: Sequence[Result]) -> int:
+        """Write the notes that an earlier mlpexp wrote in this store as they are written now; how many there were.
+
+        A note that somebody has changed stays, and so does a run that has been deleted.
+        """
+        renewed = 0
+        with _named_errors():
+            client = self._open()
+            store = self.place.rsplit(maxsplit=2)[0]
+            for result in results:
+                shown = Shown.read(result)
+                if shown is None or shown.edition == edition() or shown.place.rsplit(maxsplit=2)[0] != store:
+                    continue
+                there = _active(client, shown.run_id)
+                if there is not None and is_ours(there.data.tags.get(NOTE, "")):
+                    place = {"experiment": client.get_experiment(shown.experiment).name}  # which is a study's name
+                    tracking = result.config.tracking.model_copy(update=place)
+                    own = Result(result.folder).asked_for(result.config.model_copy(update={"tracking": tracking}))
+                    text = note_of(own, str(gradient_verdict([own])), shown.sweeps)
+                    told = {NOTE: filled(text, shown.experiment, shown.run_id), POINT: group_of(own)}
+                    client.log_batch(shown.run_id, tags=[RunTag(*tag) for tag in told.items()])
+                    renewed += 1
+                shown.edition = edition()
+                shown.write(result)
+        return renewed
 
     def show_study(self, name: str, content: str, files: Sequence[Path], tags: dict[str, str]) -> None:
         """A study's figure and verdicts, as a run that holds them as files; one of another content makes room.
@@ -112,6 +140,7 @@ class Store:
             run = client.create_run(self.experiment, tags=tags | {"mlpexp.study": name}, run_name=f"figure of {name}")
             for file in files:
                 client.log_artifact(run.info.run_id, str(file))
+            client.set_tag(run.info.run_id, NOTE, filled(tags.get(NOTE, ""), self.experiment, run.info.run_id))
             client.set_tag(run.info.run_id, "mlpexp.content", content)
             client.set_terminated(run.info.run_id)
 
@@ -125,8 +154,11 @@ class Store:
                     new = [RunTag(key, value) for key, value in tags[result.fingerprint].items()]
                     client.log_batch(shown.run_id, tags=new)
 
-    def keep_files(self, search: str, files: Sequence[Path]) -> None:
-        """A run that stands for a search and holds its report; one for each search, with the latest files."""
+    def keep_files(self, search: str, files: Sequence[Path], told: str) -> None:
+        """A run that stands for a search and holds its report; one for each search, with the latest files.
+
+        `told` is what came out, in words.
+        """
         with _named_errors():
             client = self._open()
             found = client.search_runs([self.experiment], f"tags.`mlpexp.search` = '{search}'")
@@ -134,6 +166,8 @@ class Store:
             run = found[0] if found else client.create_run(self.experiment, tags=tags, run_name=f"search {search}")
             for file in files:
                 client.log_artifact(run.info.run_id, str(file))
+            text = search_note(search, [file.name for file in files], told)
+            client.set_tag(run.info.run_id, NOTE, filled(text, self.experiment, run.info.run_id))
             client.set_terminated(run.info.run_id, "FINISHED")
 
     def keep_pictures(self, sweep: str, page: Path) -> None:
@@ -237,6 +271,11 @@ def show_runs(results: Sequence[Result], tracking: Tracking, outputs: Path) -> N
     Store(tracking, outputs).show(results)
 
 
+def renew_notes(results: Sequence[Result], tracking: Tracking, outputs: Path) -> int:
+    """Write the notes of an earlier mlpexp as they are written now; how many there were."""
+    return Store(tracking, outputs).renew_notes(results)
+
+
 def attach(result: Result, files: Sequence[Path], outputs: Path, tracking: Tracking | None = None) -> bool:
     """Add files to a run's artifacts; False where that store does not show it."""
     store, shown = Store(tracking or Tracking(), outputs), Shown.read(result)
@@ -259,6 +298,15 @@ def _log_as(repository: ArtifactRepository, file: Path, place: str) -> None:
         return
     with tempfile.TemporaryDirectory() as beside:
         repository.log_artifact(shutil.copyfile(file, Path(beside) / name), folder or None)
+
+
+def _active(client: MlflowClient, run_id: str) -> Run | None:
+    """A run of the store; None where it has been deleted."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
 
 
 @contextmanager

@@ -16,15 +16,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs_fixtures import SMALL, command, composed, trained
 
+from mlpexp import composition
 from mlpexp.bulk_tracking import BulkWriter
+from mlpexp.cli import main
 from mlpexp.config import Config, Tracking
 from mlpexp.gradient_verdict import gradient_verdict
 from mlpexp.illustration import illustrate
 from mlpexp.projection import MOST_POINTS, Projection, points_of, project
 from mlpexp.records import layer_of
 from mlpexp.results import Result
+from mlpexp.run_note import NOTE, is_ours
 from mlpexp.runner import run
-from mlpexp.shown import SHOWN
+from mlpexp.shown import SHOWN, Shown
 from mlpexp.tracking import Store, show_runs, store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
@@ -168,6 +171,34 @@ def test_showing_twice_writes_once(outputs: Path) -> None:
     after = shown_in(outputs, "a study")
     assert {name: shown.info.run_id for name, shown in after.items()} == {n: s.info.run_id for n, s in before.items()}
     assert {name: history(outputs, shown) for name, shown in after.items()} == points
+
+
+def test_sync_writes_the_notes_of_an_earlier_version_anew_and_leaves_what_people_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL[1:], "tracking=mlflow", "tracking.experiment=a study", "replicates=3", f"outputs={tmp_path}"]
+    results = run(composition.compose(words), quiet=True)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    shown = [Shown.read(result) for result in results]
+    ids = [one.run_id for one in shown if one is not None]
+    notes = [client.get_run(run_id).data.tags[NOTE] for run_id in ids]
+    assert all(map(is_ours, notes))
+    assert main(["sync", "--outputs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "0 runs brought into experiment mlpexp\n"
+    client.set_tag(ids[0], NOTE, notes[0].replace("finished", "ended"))
+    client.set_tag(ids[1], NOTE, f"{notes[1]}\nLook here again.")
+    client.delete_run(ids[2])
+    for result, one in zip(results, shown, strict=True):
+        assert one is not None
+        one.edition = "older"
+        one.write(result)
+    assert main(["sync", "--outputs", str(tmp_path)]) == 0
+    assert "; 1 notes of an earlier mlpexp written anew" in capsys.readouterr().out
+    found = [client.get_run(run_id).data.tags[NOTE] for run_id in ids]
+    assert found[0] == notes[0]
+    assert found[1] == f"{notes[1]}\nLook here again."
+    assert main(["sync", "--outputs", str(tmp_path)]) == 0
+    assert "anew" not in capsys.readouterr().out
 
 
 def test_a_half_written_run_is_written_again_and_one_trained_again_replaces_its_old_self(tmp_path: Path) -> None:

@@ -155,7 +155,8 @@ def keep_in_tracking(request: Request, study: Study, report: Path, best: Path) -
     store = Store(request.sample.tracking, request.outputs)
     try:
         store.tag(runs, {name: {f"mlpexp.trial.{request.name}": " ".join(numbers)} for name, numbers in trials.items()})
-        store.keep_files(request.name, [*sorted(report.iterdir()), best])
+        told = (report / "summary.txt").read_text()
+        store.keep_files(request.name, [*sorted(report.iterdir()), best], told)
     except RuntimeError as error:
         Console(stderr=True).print(f"MLflow was not reached ({error}); the report is in {report}", highlight=False)
 
