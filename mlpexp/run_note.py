@@ -58,8 +58,10 @@ def pictures_note(sweep: str) -> str:
 
 def search_note(sweep: str, files: Sequence[str], told: str) -> str:
     """The note of the run that holds a search's report: its pages and pictures, its views, and what came out."""
-    pages = " · ".join(file_link(file, file) for file in files if file.endswith((".html", ".png")))
-    return f"{pages}\n\nsweep {sweep}: {_views(sweep)}\n\n```\n{told.strip()}\n```\n"
+    shown = [name for end in (".html", ".png") for name in files if name.endswith(end)]
+    pages = " · ".join(file_link(name.rpartition(".")[0].replace("_", " "), name) for name in shown)
+    lines = "\n".join(f"- {line}" for line in told.splitlines() if line)
+    return f"{pages}\n\nsweep {sweep}: {_views(sweep)}\n\n{lines}\n"
 
 
 def file_link(text: str, file: str) -> str:

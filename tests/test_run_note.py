@@ -6,7 +6,7 @@ import pytest
 from runs_fixtures import composed, trained
 
 from mlpexp.results import Result
-from mlpexp.run_note import EXPERIMENT, PICTURE, RUN, filled, note_of
+from mlpexp.run_note import EXPERIMENT, PICTURE, RUN, filled, note_of, search_note
 from mlpexp.runner import run
 
 VERDICT = "fading: δ shrinks ×0.5 a layer"
@@ -63,3 +63,13 @@ def test_a_diverged_run_says_where_and_has_no_scores() -> None:
     note = note_of(run, VERDICT)
     assert note.startswith(f"**diverged at step {run.facts['diverged_at_step']}**")
     assert "| accuracy" not in note
+
+
+def test_a_search_leads_to_its_report_first_and_tells_what_came_out() -> None:
+    files = ["best.yaml", "history.png", "parallel_coordinates.png", "report.html", "summary.txt"]
+    note = filled(search_note("tpe-3fa2", files, "6 points tried: 6 complete\ntrial 5: 0.93\n"), "7", "abc")
+    links = re.findall(r"\[(.+?)\]\((.+?)\)", note)
+    assert [text for text, _ in links[:3]] == ["report", "history", "parallel coordinates"]
+    assert links[0][1].startswith("#/experiments/7/runs/abc/artifacts/report.html?")
+    assert "viewStateShareKey=compare-tpe-3fa2" in dict(links)["compare"]
+    assert note.endswith("\n- 6 points tried: 6 complete\n- trial 5: 0.93\n")
