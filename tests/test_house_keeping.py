@@ -191,6 +191,8 @@ def test_an_installation_without_the_start_page_is_told(monkeypatch: pytest.Monk
         (["runs"], "--so", {"--sort"}),
         (["runs"], "status", {"status="}),
         (["data"], "dig", {"digits"}),
+        (["measurements"], "sharp", {"sharpness"}),
+        (["train"], "measurements.quantities=sharp", {"measurements.quantities=sharpness"}),
         (["lineage"], "ro", {"road"}),
         (["completion"], "", {"bash", "zsh"}),
     ],

@@ -91,9 +91,12 @@ def choices_of(key: str) -> list[str]:
     """What a key may be, where the schema lists it: activations, words, true and false; empty where it is open."""
     from mlpexp.activation_schema import ACTIVATION_NAMES
     from mlpexp.config import Config
+    from mlpexp.measurement_catalogue import CATALOGUE, PRESETS
 
     if key == "model.activation":
         return list(ACTIVATION_NAMES)
+    if key == "measurements.quantities":
+        return [*PRESETS, *CATALOGUE]
     section, _, leaf = key.rpartition(".")
     schema = Config.model_json_schema()
     groups = [schema]
@@ -145,6 +148,10 @@ def _names(name: str) -> Iterable[str]:
         from mlpexp.places import config_folder
 
         return {file.stem for file in (Path(config_folder()) / "data").glob("*.yaml")}
+    if name == "measurements":
+        from mlpexp.measurement_catalogue import CATALOGUE
+
+        return CATALOGUE
     if name == "lineage":
         from mlpexp.lineage.commands import CHAPTERS
 
