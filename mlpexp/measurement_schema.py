@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlpexp.measurement_catalogue import CATALOGUE, DEFAULT_SCHEDULES, ON_PROBE, PRESETS, Atom, kind_of
 from mlpexp.own_files import is_own, placed, texts, unread
-from mlpexp.own_measurement_text import mistake_in, name_of
+from mlpexp.own_measurement_text import name_of
 from mlpexp.refusals import nearest
 from mlpexp.section import Filled, OneOrEach, Section, Whole
 
@@ -85,8 +85,6 @@ class Measurements(Section):
                     f"measurements.quantities: {file} cannot be read ({unread(file)}); name a file that defines "
                     "measure(step)"
                 )
-            if mistake := mistake_in(file, self.sources[file]):
-                raise ValueError(f"measurements.quantities: {file}: {mistake}")
         for name, file in self.own.items():
             if others := [one for one in self.words if is_own(one) and name_of(one) == name and one != file]:
                 raise ValueError(

@@ -14,6 +14,7 @@ from mlpexp.measurement_catalogue import CATALOGUE, DEFAULT_SCHEDULES, ON_PROBE,
 from mlpexp.own_checks import checked
 from mlpexp.own_files import is_own, unread
 from mlpexp.own_measurement_text import label, mistake_in, name_of, told_in
+from mlpexp.own_measurements import MODULE
 from mlpexp.refusals import ConfigError, nearest
 
 SHAPES = {
@@ -71,7 +72,7 @@ def own_lines(file: str) -> Iterator[str]:
     if why := unread(file):
         raise ConfigError([f"{file} cannot be read ({why}); name a file that defines measure(step)"])
     text = Path(file).read_text(encoding="utf-8")
-    if mistakes := [one for one in [mistake_in(file, text)] if one] or checked("mlpexp.own_measurements", file, text):
+    if mistakes := [one for one in [mistake_in(file, text)] if one] or checked(MODULE, file, text):
         raise ConfigError([f"{file}: {line}" for line in mistakes])
     name, told = name_of(file), told_in(text)
     yield f"{name}: {told.description}"

@@ -1,7 +1,9 @@
 """An activation from the text of a user's own file, which defines
 
-def value(z): …          # σ(z), by torch's elementwise functions, in a tensor of its own
-def derivative(z, x): …  # σ′(z), given x = σ(z)
+    def value(z): …          # σ(z), by torch's elementwise functions, in a tensor of its own
+    def derivative(z, x): …  # σ′(z), given x = σ(z)
+
+and may define what else it likes.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,8 @@
 """A measurement from the text of a user's own file, which defines
 
-def measure(step): …  # [R, L] of each layer, or [R] of the run, from what `Seen` holds
+    def measure(step): …  # [R, L] of each layer, or [R] of the run
+
+from what `Seen` holds of a step.
 """
 
 from collections.abc import Callable
