@@ -66,6 +66,7 @@ ENTRIES = (
     _skl("iris", "multiclass", "150", "4", "3"),
     Entry("diabetes", "regression", "442", "10", "–", "none stated", "scikit-learn"),
     Entry("fashion_mnist", "multiclass", "60000 + 10000", "784", "10", "MIT", "Xiao et al. 2017"),
+    Entry("fashion_small", "multiclass", "3000 + 10000", "196", "10", "MIT", "Xiao et al. 2017, made smaller"),
     Entry("mnist1d", "multiclass", "4000 + 1000", "40", "10", "Apache-2.0", "Greydanus & Kobak 2020"),
     Entry("splice", "multiclass", "3186", "180", "3", "GPL-2 (package)", "R mlbench, UCI"),
     Entry("golub", "binary", "38", "3051", "2", "LGPL-3+ (package)", "R multtest, Golub et al. 1999"),
@@ -83,6 +84,9 @@ ENTRIES = (
 """In the order in which they are listed; * marks what a key of the generator changes."""
 
 
+FASHION = ("fashion_mnist", "fashion_small")
+
+
 def catalogue_rows() -> list[Entry]:
     """Every source by name, with the command that installs it where it is missing; loads none."""
     return [Entry(**{**vars(entry), "install": install_command(entry.name)}) for entry in ENTRIES]
@@ -90,7 +94,7 @@ def catalogue_rows() -> list[Entry]:
 
 def install_command(name: str) -> str:
     """What to type before a set can be loaded; empty where nothing is wanting."""
-    if name == "fashion_mnist" and not any(Path(folder).is_dir() for folder in idx.FASHION_FOLDERS):
+    if name in FASHION and not any(Path(folder).is_dir() for folder in idx.FASHION_FOLDERS):
         return idx.FASHION_INSTALL
     if name == "mnist1d" and find_spec("mnist1d") is None:
         return mnist_1d.INSTALL
@@ -111,6 +115,15 @@ def default_config(name: str, **keys: Any) -> DataBase:
         mistakes = "; ".join(f"data.{mistake['loc'][-1]}: {mistake['msg'].lower()}" for mistake in error.errors())
         raise DataError(f"data={name}: {mistakes}") from None
     return config
+
+
+def title(config: DataBase) -> str:
+    """What a caption calls a set: pictures by how many pixels they have, whatever its configs are called."""
+    name: str = config.name  # type: ignore[attr-defined]
+    if name not in FASHION:
+        return name
+    side = idx.FASHION_SIDE // config.pooling  # type: ignore[attr-defined]
+    return f"Fashion-MNIST, {side} × {side}"
 
 
 def describe(data: str | DataBase) -> Description:
