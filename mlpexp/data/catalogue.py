@@ -117,13 +117,19 @@ def default_config(name: str, **keys: Any) -> DataBase:
     return config
 
 
+def spoken(name: str) -> str:
+    """What text and figures call a set, whose name is a word of commands: Fashion-MNIST whatever its size."""
+    names = {**dict.fromkeys(FASHION, "Fashion-MNIST"), "mnist1d": "MNIST-1D"}
+    return names.get(name, name.replace("_", " "))
+
+
 def title(config: DataBase) -> str:
-    """What a caption calls a set: pictures by how many pixels they have, whatever its configs are called."""
+    """What a caption calls a set: Fashion-MNIST with the pixels of its pictures, of which there are several sizes."""
     name: str = config.name  # type: ignore[attr-defined]
     if name not in FASHION:
-        return name
+        return spoken(name)
     side = idx.FASHION_SIDE // config.pooling  # type: ignore[attr-defined]
-    return f"Fashion-MNIST, {side} × {side}"
+    return f"{spoken(name)}, {side} × {side}"
 
 
 def describe(data: str | DataBase) -> Description:
