@@ -39,7 +39,7 @@ def draw(table: pd.DataFrame) -> Figure:
     loss.set_yscale("log")
     loss.set_xlabel("epoch")
     loss.set_ylabel("loss, training part")
-    loss.legend(loc="lower left")
+    loss.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above: curves may go anywhere
     conditions = list(table[table["part"] == "floors"]["condition"].unique())
     for place, condition in enumerate(conditions):
         scores = accuracies(table, "floors", condition)
@@ -59,7 +59,6 @@ def draw(table: pd.DataFrame) -> Figure:
     plane.contour(x, y, (CURVATURES[0] * x**2 + CURVATURES[1] * y**2) / 2, levels=8, colors="#bbbbbb", linewidths=0.5)
     plane.set_xlabel("x")
     plane.set_ylabel("y")
-    plane.legend(loc="upper right")
     return figure
 
 

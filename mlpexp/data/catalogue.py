@@ -119,7 +119,7 @@ def default_config(name: str, **keys: Any) -> DataBase:
 
 def spoken(name: str) -> str:
     """What text and figures call a set, whose name is a word of commands: Fashion-MNIST whatever its size."""
-    names = {**dict.fromkeys(FASHION, "Fashion-MNIST"), "mnist1d": "MNIST-1D"}
+    names = {**dict.fromkeys(FASHION, "Fashion-MNIST"), "mnist1d": "MNIST-1D", "xor": "XOR"}
     return names.get(name, name.replace("_", " "))
 
 
