@@ -48,7 +48,7 @@ def test_a_folder_is_read_as_written(folder: Path) -> None:
     assert (len(parts.training), len(parts.validation), len(parts.test)) == (36, 4, 20)
 
 
-def test_pooled_pixels_are_the_means_of_squares_as_torch_has_them(folder: Path, tmp_path: Path) -> None:
+def test_pooled_pixels_are_the_means_of_squares_as_torch_has_them(folder: Path) -> None:
     generator = np.random.default_rng(1)
     for kind in (np.uint8, np.int32, np.float32):
         for part, n in (("train", 40), ("t10k", 20)):

@@ -56,6 +56,8 @@ class Description:
         return [*text, "", *(f"  {line}".rstrip() for line in self.picture)]
 
 
+FASHION = ("fashion_mnist", "fashion_small")
+
 _skl = partial(Entry, licence="CC BY 4.0", source="scikit-learn")
 _made = partial(Entry, features="2", classes="2", rows="1000 *", licence="generated", source="mlpexp")
 
@@ -82,9 +84,6 @@ ENTRIES = (
     _made("splice_sites", "multiclass", features="240 *", classes="3"),
 )
 """In the order in which they are listed; * marks what a key of the generator changes."""
-
-
-FASHION = ("fashion_mnist", "fashion_small")
 
 
 def catalogue_rows() -> list[Entry]:
