@@ -79,7 +79,8 @@ class Leases:
 
     def take(self, names: Iterable[str]) -> list[str]:
         """Those of the runs that are now ours; the others belong to a living process."""
-        return [name for name in names if name in self.held or self._take(name)]
+        owner = identity()
+        return [name for name in names if name in self.held or self._take(name, owner)]
 
     def release(self, names: Iterable[str]) -> None:
         """Give runs back: they are recorded, or have failed. What another owner has taken over stays with it."""
@@ -88,8 +89,8 @@ class Leases:
             if lease is not None and holds(self.outputs, name, lease):
                 (self.folder / name).unlink(missing_ok=True)
 
-    def _take(self, name: str) -> bool:
-        file, lease = self.folder / name, json.dumps(identity() | {"fence": time.time_ns()})
+    def _take(self, name: str, owner: dict[str, Any]) -> bool:
+        file, lease = self.folder / name, json.dumps(owner | {"fence": time.time_ns()})
         for _ in range(2):
             try:
                 with open(file, "x") as stream:

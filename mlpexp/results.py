@@ -117,6 +117,7 @@ class Record:
         if quantity in self.distributions:
             found = self.distributions[quantity]
             return found.steps, found.values
+        self._columns(["step", *self.layers.get(quantity, [])])  # the file is opened once for both
         values = self[quantity]
         rows = ~np.isnan(values.reshape(len(values), -1)).all(axis=1)
         return self.steps[rows], values[rows]

@@ -40,7 +40,6 @@ from mlpexp.data import Dataset, Part, Parts
 from mlpexp.data.dataset import Task
 from mlpexp.kernel import activations, backpropagation, losses, measurements, network
 from mlpexp.kernel.arithmetic import product, require_stable_products
-from mlpexp.kernel.measurements import units
 from mlpexp.model_schema import PARAMETERS
 
 # --- what there is to configure ---
@@ -362,7 +361,7 @@ def torch_sigmoid(z: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def torch_spread(step: measurements.Step) -> Tensor:
-    return units._by_units(step, "outputs", lambda x: x.std(dim=(2, 3), correction=0))
+    return torch.cat([x.std(dim=(2, 3), correction=0) for x in step.trace.blocks["outputs"]]).T
 
 
 def one_column_differs() -> bool:
@@ -508,10 +507,13 @@ ELEMENTWISE = {
         "masked_fill",
     ),
 }
-REDUCTIONS = {"sum", "amax", "amin", "argmax", "vector_norm"}
+REDUCTIONS = {"sum", "amax", "amin", "aminmax", "argmax", "vector_norm"}
 PLACES = {
     *("arange", "cat", "empty", "empty_like", "eye", "expand", "fill", "flatten", "from_numpy", "full", "full_like"),
     *(
+        "as_strided",
+        "stride",
+        "storage_offset",
         "gather",
         "index_select",
         "new_empty",

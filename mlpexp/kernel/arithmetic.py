@@ -6,8 +6,8 @@ Six rules hold in the whole kernel (tests/test_bits.py reads the source for them
 (c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`
     and exact ones (abs, neg, sign, comparisons, bits): torch's own sigmoid, softplus, silu, elu, selu give other bits
     in a buffer's tail;
-(d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `argmax` over named dims, and no `sum` where lanes are the
-    last dimension (its order would depend on R); `scatter_add` only of whole numbers, exact in any order;
+(d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `aminmax`, `argmax` over named dims, and no `sum` where
+    lanes are the last dimension (its order would depend on R); `scatter_add` only of whole numbers, exact in any order;
 (e) what differs between lanes is a column [R, 1], also in a cohort of equals;
 (f) LAPACK only through `singular_values` and `largest_eigenvalue`, one matrix after the other.
 """

@@ -43,7 +43,7 @@ def row_norms(blocks: Sequence[Tensor]) -> Tensor:
         (SMALLEST_OF_ROWS, LARGEST),
         lambda x: vector_norm(x, dim=-1),
         lambda x: vector_norm(x, dim=-1, dtype=torch.float64),
-        lambda rows: vector_norm(rows, dim=-1, dtype=torch.float64),
+        lambda rows: vector_norm(rows, dim=-1),
     )
 
 
@@ -80,8 +80,8 @@ def _reduced(
     if joined.device.type != "cpu":  # to look for what is to be done again would wait for the device
         exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (len(joined.shape) - len(judged.shape)))
         return torch.where(exact, joined.to(torch.float64), torch.cat([slowly(x) for x in blocks], dim=join))
-    flat = judged.flatten()
-    if flat.amin(dim=0) > least and flat.amax(dim=0) < most:  # False for NaN
+    smallest, largest = torch.aminmax(judged.flatten(), dim=0)
+    if smallest > least and largest < most:  # False for NaN
         return joined.to(torch.float64)
     mended = []
     for x, values in zip(blocks, quick, strict=True):

@@ -29,7 +29,7 @@ def gradient_zeros(step: Step) -> Tensor:
     """Share of exact zeros in each layer's weight gradient, [R, L]."""
     layout = step.layout
     blocks = [layout.weight_block(step.gradient, block) for block in layout.weight_blocks]
-    return torch.cat([share_of_zeros(block[:, :, None]) for block in blocks], dim=1)
+    return torch.cat([share_of_zeros(block.transpose(0, 1)) for block in blocks]).T
 
 
 def delta_norm(step: Step) -> Tensor:

@@ -106,8 +106,8 @@ class Step:
         """‖ḡ_l‖² of the batch's mean gradient of W_l and b_l, [R, L]."""
         layout, squares = self.layout, self.gradient_norms.square()
         if layout.bias:
-            biases = [layout.biases(self.gradient, l) for l in range(layout.depth)]
-            squares += norms([b[:, None] for b in biases], 1, join=1).square_()
+            biases = [layout.bias_block(self.gradient, block) for block in layout.weight_blocks]
+            squares += norms(biases, 1, join=1).square_()
         return squares
 
 
@@ -117,7 +117,12 @@ def weight_norms(layout: Layout, rows: Tensor) -> Tensor:
     return norms(blocks, 1, join=1)
 
 
-def share_of_zeros(x: Tensor) -> Tensor:
-    """Share of exact zeros over the last two dimensions, [a, b]; counted as numbers: booleans are slow."""
-    zeros = torch.eq(x, 0, out=torch.empty_like(x))
-    return zeros.sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
+def share_of_zeros(layers: Tensor) -> Tensor:
+    """Share of exact zeros in each layer of each lane, [layers, R], for numbers [layers, R, …].
+
+    Counted as numbers, since booleans are slow, and a layer at a time, since what is written down for all of them
+    drives out of the cache what the step needs next.
+    """
+    zeros, within = torch.empty_like(layers[0]), tuple(range(1, len(layers.shape) - 1))
+    counts = [torch.eq(layer, 0, out=zeros).sum(dim=within) for layer in layers]
+    return torch.stack(counts) / (zeros.numel() / len(zeros))

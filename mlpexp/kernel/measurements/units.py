@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ def _centred_std(step: Step) -> Tensor:
 
 def activation_zeros(step: Step) -> Tensor:
     """Share of exact zeros among each layer's outputs, [R, L]: its sparsity."""
-    return _by_units(step, "outputs", share_of_zeros)
+    return torch.cat([share_of_zeros(block) for block in step.trace.blocks["outputs"]]).T
 
 
 def preactivation_square(step: Step) -> Tensor:
@@ -115,8 +115,3 @@ def _dead(network: Network, trace: Trace) -> list[Tensor]:
 def _share_of_units(layers: list[Tensor]) -> Tensor:
     shares = [units.sum(dim=1) / units.shape[1] for units in layers]
     return torch.stack([*shares, torch.full_like(shares[0], torch.nan)], dim=1)
-
-
-def _by_units(step: Step, name: str, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """A reduction [layers, R, B, units] → [layers, R], applied to each block of layers, as [R, L]."""
-    return torch.cat([reduce(block) for block in step.trace.blocks[name]]).T
