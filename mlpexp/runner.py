@@ -303,7 +303,8 @@ class WholePoints:
         whole = []
         for result in results:
             point = result.config.point()
-            self.held.setdefault(point, []).append(result)
+            waiting = Result(result.folder).asked_for(result.config)  # what was read of it is let go meanwhile
+            self.held.setdefault(point, []).append(waiting)
             self.missing[point] -= 1
             if not self.missing[point]:
                 whole.append(self.held.pop(point))
@@ -347,17 +348,16 @@ def tracker(
         from mlpexp.gradient_flow import Flows
         from mlpexp.illustration import illustrate
 
-        own = [Result(result.folder).asked_for(result.config) for result in results]  # read here, let go with them
-        for result in own:
+        for result in results:
             result.record.whole()  # read once, for the picture and for the store
-        illustrate(own)
+        illustrate(results)
         if sweep:
             flows[:] = flows or [Flows(order.outputs, sweep)]
-            flows[0].add(own)
+            flows[0].add(results)
         if away:
             raise away[0]  # it was tried: a locked store costs one wait, not one a batch
         try:
-            opened[0].show(own, sweep)
+            opened[0].show(results, sweep)
         except RuntimeError as error:
             away.append(error)
             raise

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlpexp.kernel.arithmetic import is_finite, silence
+from mlpexp.kernel.arithmetic import constant, is_finite, silence
 from mlpexp.kernel.backpropagation import backward
 from mlpexp.kernel.losses import smoothed
 from mlpexp.kernel.measurements import Step
@@ -91,7 +91,7 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
         z = forward(network, inputs, trace, masks.draw(rows.shape[1]))  # keeps every X_l and Z_l
         losses, delta = plan.loss(z, targets)  # [R, B], [R, B, k]
         backward(network, trace, delta, gradient)  # [R, P], of each lane's mean loss
-        losses = losses.sum(dim=1) / rows.shape[1]
+        losses = losses.sum(dim=1) / constant(rows.shape[1], losses)
         mark_diverged(lanes, losses, gradient, step)
         descend(lanes, gradient, rates if rates is not None else scheduled_rates(plan, lanes, step), update)
         if record.due[i]:
@@ -147,7 +147,7 @@ def gather(plan: Plan, lanes: Lanes, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def mark_diverged(lanes: Lanes, losses: Tensor, gradient: Tensor, step: int) -> None:
     """Note the step of each lane's first non-finite loss or gradient."""
-    finite = torch.isfinite(losses) & is_finite(gradient)
+    finite = (losses.abs() < constant(torch.inf, losses)) & is_finite(gradient)
     lanes.diverged_at = torch.where((lanes.diverged_at < 0) & ~finite, step, lanes.diverged_at)
 
 

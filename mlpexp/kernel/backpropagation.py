@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mlpexp.kernel.arithmetic import product
+from mlpexp.kernel.arithmetic import constant, product
 from mlpexp.kernel.network import Network, Trace
 from mlpexp.kernel.normalisation import pull
 
@@ -17,12 +17,13 @@ def backward(network: Network, trace: Trace, delta: Tensor, gradient: Tensor) ->
     """
     layout = network.layout
     trace.deltas[-1].copy_(delta)
+    rows = constant(trace.rows, delta)
     for l in reversed(range(layout.depth)):
         delta = trace.deltas[l]
         mean = product(trace.inputs[l].transpose(1, 2), delta)
-        torch.div(mean, trace.rows, out=layout.weight(gradient, l))
+        torch.div(mean, rows, out=layout.weight(gradient, l))
         if layout.bias:
-            torch.div(delta.sum(dim=1), trace.rows, out=layout.biases(gradient, l))
+            torch.div(delta.sum(dim=1), rows, out=layout.biases(gradient, l))
         if l > 0:
             signal = product(delta, network.weights[l].transpose(1, 2), out=trace.deltas[l - 1])
             if layout.layers[l].skip:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mlpexp.kernel.activations.sigmoid import value as sigmoid
+from mlpexp.kernel.arithmetic import constant
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def cross_entropy(z: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tens
 
 def squared(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
     """e² and its derivative."""
-    return torch.square(error), 2 * error
+    return torch.square(error), error * constant(2, error)
 
 
 def absolute(error: Tensor, bend: float) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,11 @@ class Loss:
             f = output.value(z)
             terms, slopes = OF_ERRORS[kind](f - targets, self.huber_delta)
             losses, delta = terms.sum(dim=2), output.pull(slopes, f)
-        return (losses, delta) if kind == self.name else (losses / z.shape[2], delta / z.shape[2])
+        return (
+            (losses, delta)
+            if kind == self.name
+            else (losses / constant(z.shape[2], z), delta / constant(z.shape[2], z))
+        )
 
     def curvature(self, z: Tensor, targets: Tensor, change: Tensor) -> Tensor:
         """How δ changes, to first order, where z changes by `change`, [R, B, k]; at a kink, as on its flat side."""

@@ -8,10 +8,13 @@ Nothing is allocated where a whole [R, P] is passed over: each pass over memory 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from mlpexp.kernel.arithmetic import constant
 
 
 def column(values: list[float]) -> Tensor:
@@ -58,10 +61,16 @@ class GradientDescent(Rule):
         """M = 0."""
         self.velocity = torch.zeros_like(parameters)
 
+    @cached_property
+    def _momentum(self) -> Tensor:
+        """β in the precision of the parameters."""
+        assert self.velocity is not None
+        return self.momentum.to(self.velocity.dtype)
+
     def step(self, gradient: Tensor, rate: Tensor, out: Tensor) -> Tensor:
         """−γM, or −γ(g + βM)."""
         assert self.velocity is not None
-        momentum, factor = self.momentum.to(gradient.dtype), -rate.to(gradient.dtype)
+        momentum, factor = self._momentum, -rate.to(gradient.dtype)
         self.velocity.mul_(momentum).add_(gradient)
         if self.nesterov:
             return torch.mul(self.velocity, momentum, out=out).add_(gradient).mul_(factor)
@@ -84,17 +93,24 @@ class RMSProp(Rule):
         """√V = 0."""
         self.root = torch.zeros_like(parameters)
 
+    @cached_property
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """√β, √(1 − β) and ε in the precision of the parameters."""
+        assert self.root is not None
+        dtype = self.root.dtype
+        return self.beta.sqrt().to(dtype), (1 - self.beta).sqrt().to(dtype), self.epsilon.to(dtype)
+
     def step(self, gradient: Tensor, rate: Tensor, out: Tensor) -> Tensor:
         """−γ g over √V with its floor."""
         assert self.root is not None
-        dtype = gradient.dtype
-        self.root.mul_(self.beta.sqrt().to(dtype))
-        new = torch.abs(gradient, out=out).mul_((1 - self.beta).sqrt().to(dtype))
+        keep, take, epsilon = self._columns
+        self.root.mul_(keep)
+        new = torch.abs(gradient, out=out).mul_(take)
         larger = torch.where(new > self.root, new, self.root)
         safe = torch.where(larger > 0, larger, 1.0)
         self.root.div_(safe).square_().add_(new.div_(safe).square_()).sqrt_().mul_(larger)
-        floor = self.root + self.epsilon.to(dtype)
-        return out.copy_(torch.where(floor > 0, gradient / floor, 0.0)).mul_(-rate.to(dtype))
+        floor = self.root + epsilon
+        return out.copy_(torch.where(floor > 0, gradient / floor, 0.0)).mul_(-rate.to(gradient.dtype))
 
 
 @dataclass
@@ -118,22 +134,29 @@ class Adam(Rule):
         self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
         self.power1, self.power2 = torch.ones_like(self.beta1), torch.ones_like(self.beta2)
 
+    @cached_property
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """1 − β₁, 1 − β₂ and ε in the precision of the parameters."""
+        assert self.mean is not None
+        dtype = self.mean.dtype
+        return (1 - self.beta1).to(dtype), (1 - self.beta2).to(dtype), self.epsilon.to(dtype)
+
     def step(self, gradient: Tensor, rate: Tensor, out: Tensor) -> Tensor:
         """−γ M̂ over the root of V̂ with its floor."""
         assert self.mean is not None
         assert self.square is not None
         assert self.power1 is not None
         assert self.power2 is not None
-        dtype = gradient.dtype
+        dtype, (take1, take2, epsilon), one = gradient.dtype, self._columns, constant(1, self.power1)
         self.power1, self.power2 = self.power1 * self.beta1, self.power2 * self.beta2
-        self.mean.lerp_(gradient, (1 - self.beta1).to(dtype))
-        self.square.lerp_(torch.mul(gradient, gradient, out=out), (1 - self.beta2).to(dtype))
-        correction, epsilon = 1 / (1 - self.power2), self.epsilon.to(dtype)
+        self.mean.lerp_(gradient, take1)
+        self.square.lerp_(torch.mul(gradient, gradient, out=out), take2)
+        correction = (one - self.power2).reciprocal_()
         if self.inside:
             inverse = torch.mul(self.square, correction.to(dtype), out=out).add_(epsilon).rsqrt_()
         else:
             inverse = root(self.square, out).mul_(correction.sqrt().to(dtype)).add_(epsilon).reciprocal_()
-        return inverse.mul_(self.mean).mul_((-rate / (1 - self.power1)).to(dtype))
+        return inverse.mul_(self.mean).mul_((-rate / (one - self.power1)).to(dtype))
 
 
 def root(x: Tensor, out: Tensor) -> Tensor:

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.arithmetic import constant
+
 
 def _sigmoid(z: Tensor, out: Tensor) -> Tensor:
-    return torch.reciprocal(torch.neg(z, out=out).exp_().add_(1), out=out)
+    return torch.reciprocal(torch.neg(z, out=out).exp_().add_(constant(1, z)), out=out)
 
 
 def _far(z: Tensor) -> float:
@@ -16,14 +18,15 @@ def _far(z: Tensor) -> float:
 def value(z: Tensor, out: Tensor) -> Tensor:
     """z/(1 + exp(−z)), with z clamped below, so that −infinity gives 0; less than 1e-36 (float64: 1e-304) is 0."""
     torch.clamp(z, min=-_far(z), out=out)
-    return out.div_(torch.neg(out).exp_().add_(1))
+    return out.div_(torch.neg(out).exp_().add_(constant(1, z)))
 
 
 def derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:
     """s·(1 + z(1 − s)) with s = sigmoid(z); for z ≫ 0, 1 − s is a rounding, and σ′ right to 9·2⁻²³ (18·2⁻⁵²)."""
     torch.clamp(z, -_far(z), _far(z), out=out)
     s = _sigmoid(out, torch.empty_like(out))
-    return out.mul_(1 - s).add_(1).mul_(s)
+    one = constant(1, z)
+    return out.mul_(one - s).add_(one).mul_(s)
 
 
 def second_derivative(z: Tensor, x: Tensor, out: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.arithmetic import constant
 from mlpexp.kernel.measurements.step import Step, share_of_zeros
 from mlpexp.kernel.norms import norms
 
@@ -34,7 +35,8 @@ def gradient_zeros(step: Step) -> Tensor:
 
 def delta_norm(step: Step) -> Tensor:
     """√(mean over examples of ‖δ_l‖²), [R, L]: each example's own derivative, summed over units, never divided by B."""
-    return norms(step.trace.blocks["deltas"], 2).T / math.sqrt(step.trace.rows)
+    sizes = norms(step.trace.blocks["deltas"], 2).T
+    return sizes / constant(math.sqrt(step.trace.rows), sizes)
 
 
 def signal_norm(step: Step) -> Tensor:

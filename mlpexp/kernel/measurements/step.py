@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.arithmetic import constant
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.network import Network, Trace, forward
@@ -87,8 +88,9 @@ class Step:
         deltas = row_norms(self.trace.blocks["deltas"])
         inputs = self._input_norms().square_()
         if self.layout.bias:
-            inputs += 1
-        return inputs.mul_(deltas.square_()).sum(dim=2).div_(self.trace.rows).T
+            inputs += constant(1, inputs)
+        moments = inputs.mul_(deltas.square_()).sum(dim=2)
+        return moments.div_(constant(self.trace.rows, moments)).T
 
     def _input_norms(self) -> Tensor:
         """‖x_{l,i}‖ of what enters each layer, [L, R, B]; dropout's masks are in it."""
@@ -123,6 +125,6 @@ def share_of_zeros(layers: Tensor) -> Tensor:
     Counted as numbers, since booleans are slow, and a layer at a time, since what is written down for all of them
     drives out of the cache what the step needs next.
     """
-    zeros, within = torch.empty_like(layers[0]), tuple(range(1, len(layers.shape) - 1))
-    counts = [torch.eq(layer, 0, out=zeros).sum(dim=within) for layer in layers]
-    return torch.stack(counts) / (zeros.numel() / len(zeros))
+    zeros, none, within = torch.empty_like(layers[0]), constant(0, layers), tuple(range(1, len(layers.shape) - 1))
+    counts = torch.stack([torch.eq(layer, none, out=zeros).sum(dim=within) for layer in layers])
+    return counts / constant(zeros.numel() / len(zeros), counts)
