@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mlpexp.data.catalogue import spoken
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.places import study_folders
 from mlpexp.refusals import ConfigError
@@ -91,7 +92,8 @@ def _entry(study: Study) -> str:
     lines += [f"![{title}]({study.slug}/{PICTURE})", ""]
     lines += [f"- *{claim['verdict']}*: {claim['statement']}" for claim in result["claims"]]
     cost = f"{result['runs']} runs, {spelt_minutes(result['minutes'])}" if result["runs"] else "nothing is trained"
-    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}.", ""])
+    data = f"; data: {', '.join(dict.fromkeys(map(spoken, study.data_sets)))}" if study.data_sets else ""
+    return "\n".join([*lines, "", f"`mlpexp study {study.slug}`: {cost}{data}.", ""])
 
 
 def spelt_minutes(minutes: float) -> str:

@@ -104,9 +104,15 @@ def panel_over_row(count: int) -> tuple[Figure, Axes, list[Axes]]:
     return figure, figure.add_subplot(grid[0, :]), [figure.add_subplot(grid[1, i]) for i in range(count)]
 
 
-def curve(axes: Axes, x: ArrayLike, table: pd.DataFrame, label: str, number: int, band: bool = True) -> None:
-    """Means over x with their intervals (columns `value low high`), in the colour and marker of that number."""
-    colour, marker, dash = (cycle[number % len(cycle)] for cycle in (COLOURS, MARKERS, DASHES))
+def curve(
+    axes: Axes, x: ArrayLike, table: pd.DataFrame, label: str, number: int, band: bool = True, mark: int | None = None
+) -> None:
+    """Means over x with their intervals (columns `value low high`), in the colour and marker of that number.
+
+    `mark` is the number of another marker and dash, for curves that share a colour.
+    """
+    colour = COLOURS[number % len(COLOURS)]
+    marker, dash = (cycle[(number if mark is None else mark) % len(cycle)] for cycle in (MARKERS, DASHES))
     middle = np.asarray(table["value"], dtype=float)
     low, high = (np.asarray(table[name], dtype=float) for name in ("low", "high"))
     at = np.asarray(x, dtype=float)

@@ -213,6 +213,7 @@ def open_study(name: str, size: str = DEFAULT_SIZE, words: Sequence[str] = ()) -
     definition = read_definition(folder / "study.yaml")
     _refuse_unknown(definition, size)
     parts = {part: _sized(definition, part, size) for part in definition.parts}
+    definition = definition.model_copy(update={"keys": _chosen(definition.keys, ())})
     elsewhere = tuple(word for word in words if re.split("[.=]", word)[0] in ELSEWHERE)
     own = tuple(word for word in words if word not in elsewhere)
     computation = definition.computation
@@ -301,21 +302,37 @@ def _sized(definition: Definition, name: str, size: str) -> Part:
         part = Part.model_validate(content)
     except ValidationError as error:
         raise ConfigError([f"sizes.{size}.{name}: {line}" for line in describe(error, content)]) from None
-    conditions = {condition: _installed(own) for condition, own in part.conditions.items()}
-    return part.model_copy(update={"keys": _installed(part.keys), "conditions": conditions})
+    alternatives = str({**definition.keys, **part.keys}.get("data", "")).split("|")
+    kept = {
+        "keys": _chosen(part.keys, alternatives),
+        "conditions": {condition: _chosen(own, alternatives) for condition, own in part.conditions.items()},
+        "grid": {
+            key: [_chosen({key: value}, alternatives)[key] for value in values] for key, values in part.grid.items()
+        },
+    }
+    return part.model_copy(update=kept)
 
 
-def _installed(keys: Keys) -> Keys:
+def _chosen(keys: Keys, alternatives: Sequence[str]) -> Keys:
     """The same keys, with the first data set that is installed where `data` names several: `fashion_mnist|digits`.
 
-    What was taken is in every config, in the study's key, and in the caption; where none is, the last stands.
+    Other keys may have a value for each of the part's alternatives, as `model.width: 48|133`, and get that of the set
+    that is taken. It is in every config, in the study's key, and in the caption; where none is installed, the last is.
     """
-    names = str(keys.get("data", "")).split("|")
-    if len(names) == 1:
-        return keys
+    found = {}
+    for key, value in keys.items():
+        values = str(value).split("|")
+        names = values if key == "data" else alternatives
+        several = len(values) > 1 and len(values) == len(names)
+        found[key] = yaml_text.load(values[_first_installed(names)]) if several else value
+    return found
+
+
+def _first_installed(names: Sequence[str]) -> int:
+    """The place of the first data set that can be loaded now, or of the last."""
     from mlpexp.data.catalogue import install_command
 
-    return {**keys, "data": next((name for name in names if not install_command(name)), names[-1])}
+    return next((place for place, name in enumerate(names) if not install_command(name)), len(names) - 1)
 
 
 def _overridden(parts: Mapping[str, Part], words: Sequence[str]) -> dict[str, Part]:

@@ -72,7 +72,7 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
     name = study.slug if form == DEFAULT_FORMAT else f"{study.slug}-{form}"
     files = {f"{name}.{kind}": content for kind, content in pictures.items()}
     files[f"{study.slug}.csv"] = data.to_csv(index=False, lineterminator="\n").encode()
-    files[f"{study.slug}.txt"] = (caption(study, manifest) + "\n").encode()
+    files[f"{study.slug}.txt"] = (caption(study, manifest, outputs) + "\n").encode()
     files[f"{study.slug}.json"] = json_bytes(provenance(study, manifest, outputs))
     files[CLAIMS] = json_bytes({"verdict": overall(claims), "claims": [plain(one) for one in claims]})
     if hasattr(module, "tabular"):
@@ -80,7 +80,7 @@ def drawn(study: Study, manifest: Manifest, outputs: Path, form: str = DEFAULT_F
     return Drawn(files, claims, freeze_line(study, outputs))
 
 
-def caption(study: Study, manifest: Manifest) -> str:
+def caption(study: Study, manifest: Manifest, outputs: Path) -> str:
     """What study.yaml says, and what holds of every figure here: what intervals are, how was tuned, which data."""
     sentences = [" ".join(study.definition.caption.split()), _intervals(study, manifest)]
     tuned = {name: part for name, part in study.parts.items() if part.tune}
@@ -96,8 +96,21 @@ def caption(study: Study, manifest: Manifest) -> str:
     if edge:
         sentences.append(f"{len(edge)} of {len(picked)} picks lie on the edge of the grid.")
     if study.data_sets:
-        sentences.append(f"Data: {', '.join(study.data_sets)}.")
+        sentences.append(f"Data: {'; '.join(_data(manifest, outputs))}.")
     return " ".join(sentences)
+
+
+def _data(manifest: Manifest, outputs: Path) -> list[str]:
+    """What the drawn runs were trained on: each set, with its training examples, the least and the most of them."""
+    from mlpexp.data.catalogue import title
+
+    examples: dict[str, set[int]] = {}
+    for run in (Result(outputs / "runs" / row.runs[0]) for row in manifest.rows):  # a point's seeds have one split
+        examples.setdefault(title(run.config.data), set()).add(int(run.facts["data"]["examples"]["train"]))
+    return [
+        f"{name}, {' to '.join(map(str, sorted({min(each), max(each)})))} training examples"
+        for name, each in examples.items()
+    ]
 
 
 def _intervals(study: Study, manifest: Manifest) -> str:

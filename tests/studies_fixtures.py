@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from mlpexp.config import Config
 from mlpexp.study import composed
@@ -32,8 +33,13 @@ def at_corners(study: Study, grids: bool = True) -> Study:
 
 @cache
 def points_of(slug: str, size: str = "quick") -> tuple[Study, tuple[tuple[Point, Config], ...]]:
-    """The points of a study, composed once; of what is tuned there, the first candidates are taken."""
-    study = open_study(slug, size)
+    """The points of a study, composed once; of what is tuned there, the first candidates are taken.
+
+    Digits stand for Fashion-MNIST: the same everywhere, and in a tenth of the time.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mlpexp.data.idx.FASHION_FOLDERS", ())
+        study = open_study(slug, size)
     with composed(at_corners(study, grids=False)) as needed:
         return study, tuple(zip(needed.points, needed.configs, strict=True))
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from mlpexp.data import DataError, Dataset, load, prepare
-from mlpexp.data.catalogue import default_config
+from mlpexp.data.catalogue import default_config, title
+from mlpexp.data.prepare import _load
 
 CODES = {"uint8": 0x08, "int32": 0x0C, "float32": 0x0D}
 
@@ -44,6 +46,45 @@ def test_a_folder_is_read_as_written(folder: Path) -> None:
     assert np.array_equal(dataset.features[0], first.ravel())
     parts = prepare(default_config("idx", path=str(folder)))
     assert (len(parts.training), len(parts.validation), len(parts.test)) == (36, 4, 20)
+
+
+def test_pooled_pixels_are_the_means_of_squares_as_torch_has_them(folder: Path) -> None:
+    generator = np.random.default_rng(1)
+    for kind in (np.uint8, np.int32, np.float32):
+        for part, n in (("train", 40), ("t10k", 20)):
+            images = generator.integers(0, 256, (n, 6, 4)).astype(kind)
+            (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        dataset = load(default_config("idx", path=str(folder), pooling=2))
+        assert dataset.image_shape == (3, 2)
+        twin = torch.nn.functional.avg_pool2d(torch.tensor(images.astype(np.float64))[:, None], 2)
+        np.testing.assert_allclose(dataset.features[40:].astype(np.float64), twin.reshape(20, 6).numpy(), rtol=1e-6)
+        assert dataset.digest != load_folder(folder).digest
+
+
+def test_the_examples_that_are_kept_are_training_rows_in_the_classes_shares(folder: Path) -> None:
+    (folder / LABELS).write_bytes(gzip.compress(idx_bytes((np.arange(40) // 20 + 3).astype(np.uint8))))
+    whole = load_folder(folder)
+    dataset, again = (load(default_config("idx", path=str(folder), examples=10)) for _ in range(2))
+    assert dataset.official_test == 20
+    assert np.array_equal(dataset.features[10:], whole.features[40:])
+    assert np.bincount(dataset.targets[:10].astype(int)).tolist() == [5, 5]
+    rows = {row.tobytes() for row in whole.features[:40]}
+    assert len({row.tobytes() for row in dataset.features[:10]} & rows) == 10
+    _load.cache_clear()
+    assert load(default_config("idx", path=str(folder), examples=10)).digest == again.digest
+    assert load(default_config("idx", path=str(folder), examples=40)).digest == whole.digest
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"pooling": 2}, "data.pooling=2 does not divide the 5 × 4 pixels"),
+        ({"examples": 41}, "data.examples=41, but .* has 40 training rows"),
+    ],
+)
+def test_what_cannot_be_made_smaller_is_refused(folder: Path, keys: dict[str, int], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load(default_config("idx", path=str(folder), **keys))
 
 
 def test_a_changed_file_is_another_data_set(folder: Path) -> None:
@@ -89,6 +130,13 @@ def test_bad_files_are_refused_with_a_reason(folder: Path, file: str, content: b
         load_folder(folder)
     assert folder.name in str(refusal.value)
     assert str(refusal.value).count("\n") <= 1
+
+
+def test_a_caption_says_how_many_pixels_there_are() -> None:
+    told = {name: title(default_config(name)) for name in ("fashion_mnist", "fashion_small")}
+    assert told == {"fashion_mnist": "Fashion-MNIST, 28 × 28", "fashion_small": "Fashion-MNIST, 14 × 14"}
+    assert title(default_config("fashion_small", pooling=4)) == "Fashion-MNIST, 7 × 7"
+    assert title(default_config("digits")) == "digits"
 
 
 def test_pixels_that_are_no_numbers_are_refused(folder: Path) -> None:

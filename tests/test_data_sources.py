@@ -20,7 +20,8 @@ NAMES = [name for name in SOURCES if name not in ("table", "idx")]
 GENERATORS = [name for name in NAMES if hasattr(default_config(name), "seed")]
 SIZES = {
     "digits": (1797, 64, 10), "breast_cancer": (569, 30, 2), "wine": (178, 13, 3), "iris": (150, 4, 3),
-    "diabetes": (442, 10, 0), "fashion_mnist": (70000, 784, 10), "mnist1d": (5000, 40, 10), "splice": (3186, 180, 3),
+    "diabetes": (442, 10, 0), "fashion_mnist": (70000, 784, 10), "fashion_small": (13000, 196, 10),
+    "mnist1d": (5000, 40, 10), "splice": (3186, 180, 3),
     "golub": (38, 3051, 2),
 }  # fmt: skip
 

@@ -77,7 +77,7 @@ def test_the_figure_lies_beside_its_data_caption_provenance_and_claims(home: Pat
     caption = files[f"{SLUG}.txt"].decode()
     assert "95 % intervals over 3 training seeds at a fixed split" in caption
     assert "optimizer.learning_rate from {0.001" in caption
-    assert caption.endswith(" Data: digits.\n")
+    assert caption.endswith(" Data: digits, 1077 training examples.\n")
     assert files[f"{SLUG}.csv"].startswith(b"panel,series,kind,x,value,low,high\n")
 
 

@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame) -> Figure:
     shares.set_xlabel("hidden units")
     shares.set_ylabel("share of seeds that solve XOR")
     shares.legend(loc="center right")
-    shown = {"no hidden": table[table["part"] == "single"]}
+    shown = {"a single unit": table[table["part"] == "single"]}
     for width in (2, 16):
         shown[f"{width} hidden"] = table[(table["part"] == "width") & (table["model.width"] == width)]
     for axes, (name, runs) in zip(planes, shown.items(), strict=True):
@@ -58,6 +58,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.grid(visible=False)
         axes.set_xticks([-1, 1])
         axes.set_yticks([-1, 1])
+        axes.set_xlabel("input 1")
+    planes[0].set_ylabel("input 2")
     return figure
 
 

@@ -13,7 +13,8 @@ from mlpexp.verdicts import mean
 DEPTH_MARGIN = 5.0  # layers
 DEPTH_PILOT = 4.0
 """Standard deviation between seeds if some end a step of the grid (8, 12, 20) earlier than the others."""
-TRAINED = 0.8  # accuracy on the test part; softmax regression has 0.95, chance 0.1
+TRAINED = 0.67
+"""Accuracy on the test part: 82 % of the way from chance, 0.1, to softmax regression, which has 0.80."""
 SCORE, CHANCE = "accuracy/test", 0.1
 BASE = "none"
 REMEDIES = {

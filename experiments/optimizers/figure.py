@@ -29,15 +29,17 @@ def read(run: Result) -> dict[str, Any]:
 
 def draw(table: pd.DataFrame) -> Figure:
     figure, (loss, floors, plane) = panels(3)
-    for number, (condition, own) in enumerate(table[table["part"] == "rules"].groupby("condition", sort=False)):
+    rules = table[table["part"] == "rules"]
+    numbers = {str(condition): number for number, condition in enumerate(rules["condition"].unique())}
+    for condition, own in rules.groupby("condition", sort=False):
         line = means(by_epoch(own), "epoch", "log_loss")
         line[["value", "low", "high"]] = np.exp(line[["value", "low", "high"]])
-        curve(loss, line["epoch"], line, str(condition), number)
+        curve(loss, line["epoch"], line, str(condition), numbers[str(condition)])
     whole_numbers(loss)
     loss.set_yscale("log")
     loss.set_xlabel("epoch")
     loss.set_ylabel("loss, training part")
-    loss.legend(loc="lower left")
+    loss.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above: curves may go anywhere
     conditions = list(table[table["part"] == "floors"]["condition"].unique())
     for place, condition in enumerate(conditions):
         scores = accuracies(table, "floors", condition)
@@ -50,13 +52,13 @@ def draw(table: pd.DataFrame) -> Figure:
     floors.set_xticks(range(len(conditions)), [name.replace(", ", "\n") for name in conditions])
     floors.set_ylabel("accuracy, test")
     floors.set_xlabel("place and size of ε")
-    for number, (name, path) in enumerate(paths().items()):
+    for name, path in paths().items():
+        number = numbers.get(name, numbers["Rprop, m = n"])  # the whole gradient: here there is no other
         plane.plot(path[:, 0], path[:, 1], marker=".", color=COLOURS[number], label=name, linewidth=0.8)
     x, y = np.meshgrid(np.linspace(-4.6, 1.6, 60), np.linspace(-1.6, 1.6, 60))
     plane.contour(x, y, (CURVATURES[0] * x**2 + CURVATURES[1] * y**2) / 2, levels=8, colors="#bbbbbb", linewidths=0.5)
     plane.set_xlabel("x")
     plane.set_ylabel("y")
-    plane.legend(loc="upper right")
     return figure
 
 

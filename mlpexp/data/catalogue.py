@@ -56,6 +56,8 @@ class Description:
         return [*text, "", *(f"  {line}".rstrip() for line in self.picture)]
 
 
+FASHION = ("fashion_mnist", "fashion_small")
+
 _skl = partial(Entry, licence="CC BY 4.0", source="scikit-learn")
 _made = partial(Entry, features="2", classes="2", rows="1000 *", licence="generated", source="mlpexp")
 
@@ -66,6 +68,7 @@ ENTRIES = (
     _skl("iris", "multiclass", "150", "4", "3"),
     Entry("diabetes", "regression", "442", "10", "–", "none stated", "scikit-learn"),
     Entry("fashion_mnist", "multiclass", "60000 + 10000", "784", "10", "MIT", "Xiao et al. 2017"),
+    Entry("fashion_small", "multiclass", "3000 + 10000", "196", "10", "MIT", "Xiao et al. 2017, made smaller"),
     Entry("mnist1d", "multiclass", "4000 + 1000", "40", "10", "Apache-2.0", "Greydanus & Kobak 2020"),
     Entry("splice", "multiclass", "3186", "180", "3", "GPL-2 (package)", "R mlbench, UCI"),
     Entry("golub", "binary", "38", "3051", "2", "LGPL-3+ (package)", "R multtest, Golub et al. 1999"),
@@ -90,7 +93,7 @@ def catalogue_rows() -> list[Entry]:
 
 def install_command(name: str) -> str:
     """What to type before a set can be loaded; empty where nothing is wanting."""
-    if name == "fashion_mnist" and not any(Path(folder).is_dir() for folder in idx.FASHION_FOLDERS):
+    if name in FASHION and not any(Path(folder).is_dir() for folder in idx.FASHION_FOLDERS):
         return idx.FASHION_INSTALL
     if name == "mnist1d" and find_spec("mnist1d") is None:
         return mnist_1d.INSTALL
@@ -111,6 +114,21 @@ def default_config(name: str, **keys: Any) -> DataBase:
         mistakes = "; ".join(f"data.{mistake['loc'][-1]}: {mistake['msg'].lower()}" for mistake in error.errors())
         raise DataError(f"data={name}: {mistakes}") from None
     return config
+
+
+def spoken(name: str) -> str:
+    """What text and figures call a set, whose name is a word of commands: Fashion-MNIST whatever its size."""
+    names = {**dict.fromkeys(FASHION, "Fashion-MNIST"), "mnist1d": "MNIST-1D", "xor": "XOR"}
+    return names.get(name, name.replace("_", " "))
+
+
+def title(config: DataBase) -> str:
+    """What a caption calls a set: Fashion-MNIST with the pixels of its pictures, of which there are several sizes."""
+    name: str = config.name  # type: ignore[attr-defined]
+    if name not in FASHION:
+        return spoken(name)
+    side = idx.FASHION_SIDE // config.pooling  # type: ignore[attr-defined]
+    return f"{spoken(name)}, {side} × {side}"
 
 
 def describe(data: str | DataBase) -> Description:

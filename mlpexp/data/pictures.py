@@ -1,6 +1,7 @@
 """Pictures of data in characters, as lines of text: images, signals, scatters, ranges."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,19 +53,20 @@ def images(examples: Sequence[tuple[str, Floats]]) -> list[str]:
 def _tile(image: Floats) -> list[str]:
     """One image; a character is about twice as high as wide, so small pixels share one and large ones get two."""
     step = -(-image.shape[1] // 40)
-    image = _pooled(image, step, step)
+    image = pooled(image, step, step)
     doubled = image.shape[1] <= 16
-    grey = image if doubled else _pooled(image, 2, 1)
+    grey = image if doubled else pooled(image, 2, 1)
     low, high = grey.min(), grey.max()
     shade = np.rint((grey - low) / (high - low if high > low else 1.0) * (len(SHADES) - 1)).astype(int)
     return ["".join(SHADES[value] * (2 if doubled else 1) for value in row) for row in shade]
 
 
-def _pooled(image: Floats, down: int, across: int) -> Floats:
-    """Means of blocks of pixels; what does not fill a block at the lower and right edge is left out."""
-    rows, columns = (image.shape[0] // down or 1, image.shape[1] // across or 1)
-    trimmed = image[: rows * down, : columns * across]
-    means: Floats = trimmed.reshape(rows, -1, columns, trimmed.shape[1] // columns).mean(axis=(1, 3))
+def pooled(images: NDArray[Any], down: int, across: int) -> NDArray[Any]:
+    """Means of blocks of pixels, [..., height, width]; what fills no block at the lower and right edge is left out."""
+    rows, columns = (images.shape[-2] // down or 1, images.shape[-1] // across or 1)
+    trimmed = images[..., : rows * down, : columns * across]
+    blocks = (rows, trimmed.shape[-2] // rows, columns, trimmed.shape[-1] // columns)
+    means: NDArray[Any] = trimmed.reshape(*images.shape[:-2], *blocks).mean(axis=(-3, -1))
     return means
 
 

@@ -28,6 +28,7 @@ SOURCES: dict[str, Callable[..., Dataset]] = {
     "iris": packaged.load_iris,
     "diabetes": packaged.load_diabetes,
     "fashion_mnist": idx.load_fashion_mnist,
+    "fashion_small": idx.load_fashion_small,
     "mnist1d": mnist_1d.load,
     "splice": biology.load_splice,
     "golub": biology.load_golub,

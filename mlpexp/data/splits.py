@@ -23,10 +23,10 @@ def part_rows(dataset: Dataset, split: "Split") -> tuple[Rows, Rows, Rows]:
         part = split.validation
     else:
         _must_leave_some(dataset, split, split.test, len(everything))
-        rest, test = _cut(dataset, everything, split.test, split.seed)
+        rest, test = cut(dataset, everything, split.test, split.seed)
         part = _of_the_rest(split, len(everything), len(rest))
     _must_leave_some(dataset, split, part, len(rest))
-    training, validation = _cut(dataset, rest, part, split.seed + 1)
+    training, validation = cut(dataset, rest, part, split.seed + 1)
     if not len(training):
         raise DataError(f"{dataset.name}: no rows are left to train on; make data.split.validation or test smaller")
     return training, validation, test
@@ -47,7 +47,7 @@ def _must_leave_some(dataset: Dataset, split: "Split", part: float | int, rows: 
         )
 
 
-def _cut(dataset: Dataset, rows: Rows, part: float | int, seed: int) -> tuple[Rows, Rows]:
+def cut(dataset: Dataset, rows: Rows, part: float | int, seed: int) -> tuple[Rows, Rows]:
     """Rows in two, in their own order: the second has `part` of them, a share below 1 or a count."""
     if part == 0:
         return rows, rows[:0]
@@ -86,7 +86,7 @@ def _cut_groups(
     share: float,
     state: np.random.RandomState,
 ) -> tuple[Rows, Rows]:
-    """As _cut, with no group on both sides and classes shared out as evenly as the groups allow.
+    """As cut, with no group on both sides and classes shared out as evenly as the groups allow.
 
     Groups of several rows come first, large before small, each to the side that is emptier in its classes; then the
     single rows of each class fill up what is wanting.
