@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+import histories
 import numpy as np
-import reference
 from choices import DIFFERING, MIXED, PLAIN, SECTIONS, Choice, values_of
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -49,10 +49,10 @@ class Cohort:
             f"{len(self.configs)} lanes, {self.parts.dataset.task} [{n}, {self.parts.dataset.inputs}], {shared}, {own}"
         )
 
-    def train(self, chosen: list[int]) -> dict[int, reference.History]:
+    def train(self, chosen: list[int]) -> dict[int, histories.History]:
         """The histories of these lanes, trained together in this order."""
         with mock.patch.object(lanes_module, "prepare", return_value=self.parts):
-            found = reference.trained([self.configs[i] for i in chosen])
+            found = histories.trained([self.configs[i] for i in chosen])
         return dict(zip(chosen, found, strict=True))
 
     def companies(self, order: random.Random) -> Iterator[tuple[str, list[list[int]]]]:
@@ -73,7 +73,7 @@ class Cohort:
             for how, cohorts in self.companies(order)
             for chosen in cohorts
             for lane, history in self.train(chosen).items()
-            for name in reference.differences(together[lane], history)
+            for name in histories.differences(together[lane], history)
         ]
 
 

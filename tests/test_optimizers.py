@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import reference
+import scalar_rules
 import torch
 from torch import Tensor
 
@@ -115,7 +115,7 @@ def test_adam_equals_one_number_at_a_time(inside: bool, scale: float) -> None:
     found = updates(adam(inside), given)
     for lane in range(R):
         settings = RATES[lane], BETA1[lane], BETA2[lane], EPSILON[lane]
-        expected = [reference.scalar_adam(given[:, lane, p].tolist(), *settings, inside) for p in range(P)]
+        expected = [scalar_rules.adam(given[:, lane, p].tolist(), *settings, inside) for p in range(P)]
         torch.testing.assert_close(found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-11, atol=0)
 
 
@@ -123,7 +123,7 @@ def test_gradient_descent_equals_one_number_at_a_time() -> None:
     found = updates(descent(), gradients())
     for lane in range(R):
         expected = [
-            reference.scalar_descent(gradients()[:, lane, p].tolist(), RATES[lane], MOMENTA[lane]) for p in range(P)
+            scalar_rules.descent(gradients()[:, lane, p].tolist(), RATES[lane], MOMENTA[lane]) for p in range(P)
         ]
         torch.testing.assert_close(found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-12, atol=0)
 
@@ -212,11 +212,11 @@ def scalar(name: str, lane: int) -> Callable[[list[float]], list[float]]:
     """The rule of a lane for one parameter."""
     rate = RATES[lane]
     return {
-        "gradient_descent": lambda g: reference.scalar_descent(g, rate, MOMENTA[lane]),
-        "nesterov": lambda g: reference.scalar_nesterov(g, rate, MOMENTA[lane]),
-        "adam outside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], False),
-        "adam inside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], True),
-        "rmsprop": lambda g: reference.scalar_rmsprop(g, rate, BETA2[lane], FLOORS[lane]),
+        "gradient_descent": lambda g: scalar_rules.descent(g, rate, MOMENTA[lane]),
+        "nesterov": lambda g: scalar_rules.nesterov(g, rate, MOMENTA[lane]),
+        "adam outside": lambda g: scalar_rules.adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], False),
+        "adam inside": lambda g: scalar_rules.adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], True),
+        "rmsprop": lambda g: scalar_rules.rmsprop(g, rate, BETA2[lane], FLOORS[lane]),
         "rprop minus": lambda g: scalar_rprop_of(g, lane, False),
         "rprop plus": lambda g: scalar_rprop_of(g, lane, True),
     }[name]
@@ -225,7 +225,7 @@ def scalar(name: str, lane: int) -> Callable[[list[float]], list[float]]:
 def scalar_rprop_of(given: list[float], lane: int, backtracking: bool) -> list[float]:
     rule = rprop(backtracking)
     etas = float(rule.eta_minus[lane]), float(rule.eta_plus[lane])
-    return reference.scalar_rprop(given, RATES[lane], *etas, STEP_MIN[lane], STEP_MAX[lane], backtracking)
+    return scalar_rules.rprop(given, RATES[lane], *etas, STEP_MIN[lane], STEP_MAX[lane], backtracking)
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import histories
 import pytest
 import reference
 import torch
@@ -120,8 +121,8 @@ def test_the_same_formula_in_a_file_of_ones_own_has_the_same_bits(ours: str, tmp
         compose(*point, f"model.activation={ours}"),
     )
     assert check(str(file), file.read_text()) == []
-    found = [reference.histories(*build([config]))[0] for config in (mine, theirs)]
-    assert reference.differences(*found) == []
+    found = [histories.of(*build([config]))[0] for config in (mine, theirs)]
+    assert histories.differences(*found) == []
 
 
 def test_its_gradient_is_torchs(mish: Path) -> None:

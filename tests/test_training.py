@@ -3,11 +3,12 @@
 import copy
 import math
 
+import histories
 import numpy as np
 import pytest
 import reference
 import torch
-from reference import History, composed, differences, trained
+from histories import History, composed, differences, trained
 
 from mlpexp.config import Config
 from mlpexp.data import prepare
@@ -146,7 +147,7 @@ def test_early_stopping_and_the_best_weights_follow_a_plain_loop_in_torch(patien
         if without == patience:
             stopped_after = epoch
             break
-        for rows in map(torch.from_numpy, reference.batches_of(plan, lanes, epoch)):
+        for rows in map(torch.from_numpy, histories.batches_of(plan, lanes, epoch)):
             optimizer.zero_grad()
             criterion(network(train_part[0][rows]), train_part[1][rows]).backward()
             optimizer.step()
@@ -214,7 +215,7 @@ def test_gaps_are_train_minus_test() -> None:
 def test_no_epochs_leave_one_measured_row_and_one_evaluation() -> None:
     plan, lanes = build([wine("training.epochs=0")])
     initial = lanes.network.parameters[0].clone()
-    piece, ending = reference.events_of(plan, lanes)
+    piece, ending = histories.events_of(plan, lanes)
     assert isinstance(piece, Piece)
     assert isinstance(ending, Ending)
     assert piece.steps.tolist() == [0]
@@ -247,7 +248,7 @@ def test_a_schedule_leaves_steps_unmeasured_and_changes_no_bit(every: int) -> No
     assert sparse.ending.final.tobytes() == dense.ending.final.tobytes()
     for name, rows in sparse.measured.items():
         kept = dense.column(name)[due]
-        assert reference.canonical(np.array(rows)) == reference.canonical(kept)
+        assert histories.canonical(np.array(rows)) == histories.canonical(kept)
 
 
 def test_measuring_nothing_changes_no_bit() -> None:
@@ -290,7 +291,7 @@ def test_going_on_from_any_pause_changes_no_bit() -> None:
     plan, lanes = build(configs)
     done: list[Piece | Ending] = []
     pauses: list[tuple[Pause, list[Piece | Ending]]] = []
-    with reference.flushed():
+    with histories.flushed():
         for event in train(plan, lanes):
             if isinstance(event, Pause):
                 pauses.append((copy.deepcopy(event), list(done)))
@@ -299,7 +300,7 @@ def test_going_on_from_any_pause_changes_no_bit() -> None:
         for pause, before in pauses:
             rest = train(plan, copy.deepcopy(pause.lanes), pause.step)
             events = before + [event for event in rest if not isinstance(event, Pause)]
-            found = reference.sort_by_lane(events)
+            found = histories.sort_by_lane(events)
             assert [differences(found[lane], history) for lane, history in enumerate(uninterrupted)] == [[]] * 4
     assert len(pauses) == 7
     assert {history.ending.status for history in uninterrupted} == {"finished", "stopped_early", "diverged"}
@@ -314,7 +315,7 @@ def test_evaluation_equals_all_examples_at_once_in_float64(data: str) -> None:
     config = composed(f"data={data}", "model.depth=2", "model.width=8", "training.epochs=1", "training.dtype=float64",
                       "training.restore=final")  # fmt: skip
     plan, lanes = build([config])
-    (history,) = reference.histories(plan, lanes).values()
+    (history,) = histories.of(plan, lanes).values()
     weights, biases = reference.unpack(lanes.network.layout, torch.from_numpy(history.ending.final))
     for part, examples in lanes.parts.items():
         z = torch.relu(examples.features @ weights[0] + biases[0]) @ weights[1] + biases[1]
@@ -396,8 +397,8 @@ def test_batch_losses_are_means_over_their_own_examples() -> None:
     still = Network(network.layout, network.activations, network.rows.clone())
     z = torch.cat([z.clone() for _, z in predict(still, examples.features, 256)], dim=1)[:, : len(examples)]
     losses = plan.loss(z, examples.targets(torch.arange(len(examples))[None]))[0][0]
-    (history,) = reference.histories(plan, lanes).values()
-    batches = reference.batches_of(plan, lanes, epoch=0)
+    (history,) = histories.of(plan, lanes).values()
+    batches = histories.batches_of(plan, lanes, epoch=0)
     assert [len(rows) for rows in batches] == [25, 25, 25, 25, 6]
     expected = [float(losses[torch.from_numpy(rows)].mean()) for rows in batches]
     np.testing.assert_allclose(history.losses[:-1], expected, rtol=1e-12)
@@ -450,11 +451,11 @@ def test_going_on_from_the_middle_of_an_epoch_changes_no_bit() -> None:
     whole = alone(wine(*budget, "training.updates=13"))
     for updates in (3, 7, 10):
         plan, lanes = build([wine(*budget, f"training.updates={updates}")])
-        with reference.flushed():
+        with histories.flushed():
             pauses = [copy.deepcopy(event) for event in train(plan, lanes) if isinstance(event, Pause)]
             longer, _ = build([wine(*budget, "training.updates=13")])
             rest = list(train(longer, pauses[-1].lanes, pauses[-1].step))
-        found = reference.sort_by_lane([event for event in rest if not isinstance(event, Pause)])[0]
+        found = histories.sort_by_lane([event for event in rest if not isinstance(event, Pause)])[0]
         assert pauses[-1].step == updates == found.steps[0]
         assert found.losses == whole.losses[updates:]
         assert found.ending.final.tobytes() == whole.ending.final.tobytes()
