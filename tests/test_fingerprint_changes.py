@@ -102,7 +102,7 @@ def test_every_key_that_changes_numbers_changes_the_name(group: str, option: str
         if key in (f"{group}.name", "model.activation"):
             continue  # other keys go with another name; they are compared below
         if any(isinstance(mark, Filled | ParameterOf | OnlyWith) for mark in field.metadata):
-            continue  # below, and in tests/test_own_activations.py, tests/test_activations.py
+            continue  # below, and in tests/test_own_activations.py, tests/test_activation_parameters.py
         if any(isinstance(mark, Unhashed) for mark in field.metadata):
             assert name(changed(config, key, field)) == name(config), key
             continue

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from own_files import GOOD, HEAD, MISH
+from activation_texts import GOOD, HEAD, MISH
 
 from mlpexp.own_activations import check
 

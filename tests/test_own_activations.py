@@ -9,7 +9,7 @@ import histories
 import pytest
 import reference
 import torch
-from own_files import GOOD, HEAD, MISH
+from activation_texts import GOOD, HEAD, MISH
 from runs_fixtures import SMALL, command, compose, everything, files_below
 from torch.nn import functional
 
