@@ -7,7 +7,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -217,12 +217,12 @@ def hide_credentials(word: str) -> str:
     return f"{key}=${{oc.env:{variable}}}"
 
 
-def _hydra(words: Sequence[str], job: object) -> None:
+def _hydra(words: Sequence[str], job: Callable[[DictConfig], object]) -> None:
     """Hydra's own main reads the process's arguments; it gets ours for the time of the call."""
     before = sys.argv
     sys.argv = ["mlpexp train", *words]
     try:
-        hydra.main(version_base="1.3", config_path=config_folder(), config_name=CONFIG_NAME)(job)()  # type: ignore[arg-type]
+        hydra.main(version_base="1.3", config_path=config_folder(), config_name=CONFIG_NAME)(job)()
     finally:
         sys.argv = before
 

@@ -25,7 +25,8 @@ from mlpexp.refusals import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+
+    from mlpexp.modules import Perceptron
 
 
 class Record:
@@ -277,7 +278,7 @@ class Result:
         # by name: training stands on this module, and has never heard of matplotlib
         return import_module("mlpexp.figures").picture_of_run(self)
 
-    def network(self, which: str | None = None) -> "nn.Module":
+    def network(self, which: str | None = None) -> "Perceptron":
         """The trained network as an ordinary torch.nn.Module that takes raw inputs [B, q].
 
         `which` is `best` or `final`; as the run's `training.restore` says unless given.

@@ -67,16 +67,16 @@ def _values(kind: Any, marks: list[Any], name: str) -> list[Any]:
     raise TypeError(f"tests/choices.py cannot choose a value for {name}: {kind}; teach it in CHOSEN")
 
 
-def _within(number: float, mark: object) -> bool:
+def _within(number: Any, mark: object) -> bool:
     match mark:
         case Ge(bound):
-            return number >= bound  # type: ignore[operator]
+            return bool(number >= bound)
         case Gt(bound):
-            return number > bound  # type: ignore[operator]
+            return bool(number > bound)
         case Le(bound):
-            return number <= bound  # type: ignore[operator]
+            return bool(number <= bound)
         case Lt(bound):
-            return number < bound  # type: ignore[operator]
+            return bool(number < bound)
     return True
 
 

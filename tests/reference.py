@@ -39,9 +39,13 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 def output(name: str, z: Tensor) -> Tensor:
     """f(z) of [B, k]."""
-    outputs = {"identity": lambda z: z, "relu": torch.relu, "sigmoid": torch.sigmoid, "softmax": nn.Softmax(1)}
-    found: Tensor = outputs[name](z)  # type: ignore[operator]
-    return found
+    outputs: dict[str, Callable[[Tensor], Tensor]] = {
+        "identity": lambda z: z,
+        "relu": torch.relu,
+        "sigmoid": torch.sigmoid,
+        "softmax": nn.Softmax(1),
+    }
+    return outputs[name](z)
 
 
 def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor, huber_delta: float = 1.0) -> Tensor:

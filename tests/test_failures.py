@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs_fixtures import composed, everything
@@ -24,9 +25,9 @@ def test_data_that_change_under_way_fail_their_cohort_alone(tmp_path: Path, monk
 
     train_all = runner.train_all
 
-    def after_the_file_went(*arguments: object) -> list[str]:
+    def after_the_file_went(*arguments: Any) -> list[str]:
         table.unlink()
-        return train_all(*arguments)  # type: ignore[arg-type]
+        return train_all(*arguments)
 
     monkeypatch.setattr(runner, "train_all", after_the_file_went)
     with pytest.raises(RunError, match=r"failed: .*table\.csv") as failed:

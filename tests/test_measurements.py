@@ -6,6 +6,7 @@ Twins take one lane, one layer and often one example at a time: autograd, torch.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -175,8 +176,8 @@ def test_layers_of_several_kinds_with_skips_and_dropout(names: str) -> None:
 
 
 @pytest.mark.parametrize("placement", ["before", "after"])
-def test_with_batch_norm_the_probe_takes_running_statistics(placement: str) -> None:
-    layout = Layout((4, 6, 6, 5, 3), batch_norm=BatchNorm(placement))  # type: ignore[arg-type]
+def test_with_batch_norm_the_probe_takes_running_statistics(placement: Literal["before", "after"]) -> None:
+    layout = Layout((4, 6, 6, 5, 3), batch_norm=BatchNorm(placement))
     step, inputs, targets = step_of(layout, ["tanh", "relu", "relu"])
     agree(step, inputs, targets, ("mse", "identity"), {"signal_norm", *BY_EXAMPLE})
 

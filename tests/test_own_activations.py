@@ -133,8 +133,8 @@ def test_a_recorded_run_needs_the_file_no_more(mish: Path, tmp_path: Path) -> No
     assert reproduce(results[0].fingerprint, str(tmp_path / "out"), quiet=True).equal
     inputs = torch.rand(5, 64)
     network = Result(results[0].folder).network()
-    hidden = functional.mish(network.layers[0](((inputs.double() - network.centre) / network.scale).float()))  # type: ignore[operator,index]
-    torch.testing.assert_close(network.logits(inputs), network.layers[1](hidden), rtol=1e-5, atol=1e-5)  # type: ignore[operator,index]
+    hidden = functional.mish(network.layers[0](((inputs.double() - network.centre) / network.scale).float()))
+    torch.testing.assert_close(network.logits(inputs), network.layers[1](hidden), rtol=1e-5, atol=1e-5)
     table = load(tmp_path / "out")
     assert set(table["model.activation"]) == {results[0].condition.split("-")[0]}
 

@@ -106,7 +106,9 @@ def test_a_module_that_is_compiled_after_it_is_watched_is_seen() -> None:
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with mlpexp.watch(net, optimizer, quantities=EVERYTHING) as watched:
-        plainly(torch.compile(net, backend="eager"), *batch())  # type: ignore[arg-type]
+        compiled = torch.compile(net, backend="eager")
+        assert isinstance(compiled, nn.Module)
+        plainly(compiled, *batch())
         optimizer.step()
     check_same(watched, one_step(plainly))
 
