@@ -220,7 +220,7 @@ class Composer:
                 composed = self.files.load_configuration(self.config_name, list(groups), RunMode.RUN, from_shell=False)
             with open_dict(composed):
                 del composed["hydra"]
-            flat = list(flatten(OmegaConf.to_container(composed)))  # type: ignore[arg-type]
+            flat = list(flatten(plain(composed)))
             asks = any(_asks_hydra(str(value)) for _, value in flat)
             self.bases[groups] = Base(pickle.dumps(composed), [str(name) for name, _ in flat], asks)
         return self.bases[groups]
@@ -325,6 +325,13 @@ def refusing() -> Iterator[None]:
         raise ConfigError([f"a key below one that has no value cannot be set ({error})"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"a YAML file cannot be read: {' '.join(str(error).split())}"]) from None
+
+
+def plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """A config as dictionaries and lists; unresolved interpolations stay as they are written."""
+    content = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def _container(composed: DictConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mlpexp.composition import (
     CONFIG_NAME,
@@ -31,6 +31,7 @@ from mlpexp.composition import (
     opened,
     parse,
     parse_all,
+    plain,
     refusing,
 )
 from mlpexp.config import Config, validate
@@ -234,7 +235,7 @@ def _job(composed: DictConfig, codes: list[int]) -> float | None:
     redact_folder(Path(HydraConfig.get().runtime.output_dir))
     try:
         config = frozen_config(list(HydraConfig.get().overrides.task))
-        return _train(config or validate(OmegaConf.to_container(composed, resolve=True)))  # type: ignore[arg-type]
+        return _train(config or validate(plain(composed, resolve=True)))
     except RunError as error:
         print(f"mlpexp: {error}", file=sys.stderr)
         codes.append(1)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from mlpexp import yaml_text
-from mlpexp.composition import Composer, parse
+from mlpexp.composition import Composer, parse, plain
 from mlpexp.config import Config, absolute_outputs, digest
 from mlpexp.display import counted, show_places, show_points, show_profiles, spelt
 from mlpexp.estimates import training_seconds
@@ -217,7 +217,7 @@ def job_folder(hydra_config: DictConfig, overrides: Sequence[str], config: Confi
     )
     with open_dict(hydra_config):
         job.num, job.id, job.override_dirname = number, str(number), dirname
-        if ASKS_CONFIG.search(str(dict(OmegaConf.to_container(sweep))["subdir"])):  # type: ignore[arg-type]
+        if ASKS_CONFIG.search(str(plain(sweep)["subdir"])):
             hydra_config.merge_with(config.shown())
     return Path(str(sweep.dir)) / str(sweep.subdir)
 

@@ -13,10 +13,10 @@ from hydra import initialize_config_dir
 from hydra.types import RunMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mlpexp.browse.tables import load
-from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid, loader
+from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid, loader, plain
 from mlpexp.config import validate
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError
@@ -65,8 +65,7 @@ def test_a_composed_point_is_what_hydra_composes(overrides: list[str]) -> None:
             ours = None
     with initialize_config_dir(config_folder(), version_base="1.3"):
         try:
-            whole = OmegaConf.to_container(hydra_compose(CONFIG_NAME, overrides), resolve=True)
-            theirs = validate(whole)  # type: ignore[arg-type]
+            theirs = validate(plain(hydra_compose(CONFIG_NAME, overrides), resolve=True))
         except Exception:
             theirs = None
     assert ours == theirs

@@ -71,7 +71,7 @@ def test_an_optimizer_that_cannot_be_watched_is_refused() -> None:
     with pytest.raises(ValueError, match="LBFGS looks at the loss several times"):
         mlpexp.watch(net, torch.optim.LBFGS(net.parameters()))
     with pytest.raises(ValueError, match="list is no torch"):
-        mlpexp.watch(net, list(net.parameters()))  # type: ignore[arg-type]
+        mlpexp.watch(net, list(net.parameters()))  # type: ignore[arg-type]  # the mistake that is refused
 
 
 def test_a_module_that_has_no_shape_yet_is_refused() -> None:
