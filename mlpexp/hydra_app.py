@@ -28,13 +28,9 @@ from mlpexp.composition import (
     frozen,
     frozen_config,
     loader,
-    opened,
-    parse,
-    parse_all,
-    plain,
-    refusing,
 )
 from mlpexp.config import Config, validate
+from mlpexp.overrides import opened, parse, parse_all, plain, refusing
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
