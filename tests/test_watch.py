@@ -22,7 +22,7 @@ from mlpexp.kernel.streams import epoch_batches
 from mlpexp.lanes import build
 from mlpexp.shapes import layout_of
 from mlpexp.watching.layers import NOT_WATCHED, WATCHABLE
-from mlpexp.watching.watch import BLOCK, Watched
+from mlpexp.watching.watched import BLOCK, Watched
 
 MEASURED = ",".join(WATCHABLE)
 RARE = ("dead_units", "killed_units", "gradient_histogram", "weight_spectral_norm")

@@ -11,7 +11,7 @@ from torch.nn import functional
 from watched_loops import EVERYTHING, batch, check_same, network, one_step, plainly
 
 import mlpexp
-from mlpexp.watching.watch import Watched
+from mlpexp.watching.watched import Watched
 
 # --- one step, however its gradient comes about ---
 

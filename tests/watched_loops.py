@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import mlpexp
 from mlpexp.watching.layers import WATCHABLE
-from mlpexp.watching.watch import Watched
+from mlpexp.watching.watched import Watched
 
 EVERYTHING = [name for name in WATCHABLE if name not in ("saturation", "dead_units", "killed_units")]
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import mlpexp
-from mlpexp.watching.watch import Watched
+from mlpexp.watching.watched import Watched
 
 HERE = Path(__file__).parent
 BATCH, STEPS = 64, 30
