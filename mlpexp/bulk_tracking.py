@@ -1,7 +1,7 @@
 """Finished runs straight into MLflow's SQLite tables: a batch of runs is one transaction.
 
 Flow: projection → **bulk_tracking** → the tracking database. Only for the layout of tables that `LAYOUT` names; any
-other store is written by MLflow's own calls, and tests/test_tracking.py compares what MLflow reads back of both.
+other store is written by MLflow's own calls, and tests/test_bulk_tracking.py compares what MLflow reads back of both.
 """
 
 import shutil

@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
@@ -20,15 +19,14 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import setbase
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from mlpexp.config import Config, flatten, validate
+from mlpexp.overrides import first_lines, group_mistake, is_unknown, opened, parse_all, plain, refusing
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError, nearest
 
@@ -76,13 +74,8 @@ def compose_grid(overrides: Sequence[str], files: ConfigLoader, config_name: str
     try:
         grid = BasicSweeper.split_arguments(parse_all([opened(word) for word in overrides]), None)[0]
     except HydraException as error:
-        raise ConfigError([_first_lines(error)]) from None
+        raise ConfigError([first_lines(error)]) from None
     return Composer(files, config_name).points(grid)
-
-
-def opened(word: str) -> str:
-    """`measurements.schedule.sharpness=100` as Hydra takes a new key of a mapping, with ++; the schema judges it."""
-    return f"++{word}" if word.startswith("measurements.schedule.") else word
 
 
 _FROZEN: dict[tuple[str, ...], Config] = {}
@@ -151,11 +144,11 @@ class Composer:
         parsed = parse_all(overrides)
         searched = self._searched(parsed)
         groups = [override for override in parsed if self.options(override.key_or_group, searched)]
-        mistakes = [line for one in groups if (line := _group_mistake(one, self.options(one.key_or_group, searched)))]
+        mistakes = [line for one in groups if (line := group_mistake(one, self.options(one.key_or_group, searched)))]
         if mistakes:
             raise ConfigError(mistakes)
         base = self._base_of(parsed)
-        unknown = [override for override in self._values(parsed) if _is_unknown(override, base.names)]
+        unknown = [override for override in self._values(parsed) if is_unknown(override, base.names)]
         known = [*base.names, *{name.partition(".")[0] for name in base.names}]
         mistakes = [f"{o.key_or_group} is no known key{nearest(o.key_or_group, known)}" for o in unknown]
         content = self._content(base, [override for override in parsed if override not in unknown], number)
@@ -176,7 +169,7 @@ class Composer:
         """Every key of a point with its value, unchecked; overrides of keys that it does not have are left out."""
         parsed = parse_all(overrides)
         base = self._base_of(parsed)
-        unknown = [one for one in self._values(parsed) if _is_unknown(one, base.names)]
+        unknown = [one for one in self._values(parsed) if is_unknown(one, base.names)]
         known = [one for one in parsed if one not in unknown]
         return {str(key): value for key, value in flatten(self._content(base, known, 0))}
 
@@ -220,7 +213,7 @@ class Composer:
                 composed = self.files.load_configuration(self.config_name, list(groups), RunMode.RUN, from_shell=False)
             with open_dict(composed):
                 del composed["hydra"]
-            flat = list(flatten(OmegaConf.to_container(composed)))  # type: ignore[arg-type]
+            flat = list(flatten(plain(composed)))
             asks = any(_asks_hydra(str(value)) for _, value in flat)
             self.bases[groups] = Base(pickle.dumps(composed), [str(name) for name, _ in flat], asks)
         return self.bases[groups]
@@ -270,63 +263,6 @@ def loader(config_dir: str | None = None, config_path: str | None = None) -> Ite
             state.initialize(before)
 
 
-@lru_cache(maxsize=4096)
-def parse(text: str) -> Override:
-    """One override in Hydra's grammar; raises ConfigError where it cannot be read."""
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        hint = "cannot be read; write KEY=VALUE, and quote a value with special characters"
-        raise ConfigError([f"{text!r} {hint}"]) from None
-    if not override.key_or_group:
-        raise ConfigError([f"{text!r} names no key; write KEY=VALUE"])
-    return override
-
-
-def parse_all(overrides: Sequence[str]) -> list[Override]:
-    """Every override; raises ConfigError with all that cannot be read."""
-    parsed: list[Override] = []
-    mistakes: list[str] = []
-    for text in overrides:
-        try:
-            parsed.append(parse(text))
-        except ConfigError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigError(mistakes)
-    return parsed
-
-
-def _group_mistake(override: Override, options: Sequence[str]) -> str | None:
-    """Whether a group is given a choice that it does not have."""
-    name, choice = override.key_or_group, override.value()
-    if choice is None or override.is_delete() or str(choice) in options:
-        return None
-    if isinstance(choice, list) and set(map(str, choice)) <= set(options):
-        return None
-    return f"{name} must be one of {', '.join(sorted(options))}; got {choice!r}{nearest(str(choice), options)}"
-
-
-def _is_unknown(override: Override, names: Sequence[str]) -> bool:
-    key = override.key_or_group
-    if override.is_add() or override.is_force_add() or override.is_delete():
-        return False  # Hydra or the schema judges these
-    return key not in names and not any(name.startswith(f"{key}.") for name in names)
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Hydra's and YAML's errors become refusals."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([_first_lines(error)]) from None
-    except AssertionError as error:  # OmegaConf's, for a value put below one that is null
-        raise ConfigError([f"a key below one that has no value cannot be set ({error})"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"a YAML file cannot be read: {' '.join(str(error).split())}"]) from None
-
-
 def _container(composed: DictConfig) -> dict[str, Any]:
     with refusing():
         return {
@@ -340,10 +276,3 @@ def _require_values(content: dict[str, Any]) -> None:
     missing = sorted(str(key) for key, value in flatten(content) if value == MISSING)
     if missing:
         raise ConfigError([f"{key} is missing; give it a value, {key}=VALUE" for key in missing])
-
-
-def _first_lines(error: Exception) -> str:
-    """Hydra's message without its advice for programmers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Set the env"))]
-    return " ".join(kept[:2]).rstrip(".")

@@ -7,7 +7,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mlpexp.composition import (
     CONFIG_NAME,
@@ -28,12 +28,9 @@ from mlpexp.composition import (
     frozen,
     frozen_config,
     loader,
-    opened,
-    parse,
-    parse_all,
-    refusing,
 )
 from mlpexp.config import Config, validate
+from mlpexp.overrides import opened, parse, parse_all, plain, refusing
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact
 
@@ -217,12 +214,12 @@ def hide_credentials(word: str) -> str:
     return f"{key}=${{oc.env:{variable}}}"
 
 
-def _hydra(words: Sequence[str], job: object) -> None:
+def _hydra(words: Sequence[str], job: Callable[[DictConfig], object]) -> None:
     """Hydra's own main reads the process's arguments; it gets ours for the time of the call."""
     before = sys.argv
     sys.argv = ["mlpexp train", *words]
     try:
-        hydra.main(version_base="1.3", config_path=config_folder(), config_name=CONFIG_NAME)(job)()  # type: ignore[arg-type]
+        hydra.main(version_base="1.3", config_path=config_folder(), config_name=CONFIG_NAME)(job)()
     finally:
         sys.argv = before
 
@@ -234,7 +231,7 @@ def _job(composed: DictConfig, codes: list[int]) -> float | None:
     redact_folder(Path(HydraConfig.get().runtime.output_dir))
     try:
         config = frozen_config(list(HydraConfig.get().overrides.task))
-        return _train(config or validate(OmegaConf.to_container(composed, resolve=True)))  # type: ignore[arg-type]
+        return _train(config or validate(plain(composed, resolve=True)))
     except RunError as error:
         print(f"mlpexp: {error}", file=sys.stderr)
         codes.append(1)

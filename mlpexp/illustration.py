@@ -65,15 +65,15 @@ def phase_diagram_of(results: Sequence[Result]) -> Figure | None:
     keys, flats = varying(groups)
     if set(keys) != {SIGMA_W, DEPTH}:
         return None
-    sigmas, depths = (sorted({float(flat[key]) for flat in flats.values()}) for key in (SIGMA_W, DEPTH))  # type: ignore[arg-type]
+    sigmas, depths = (sorted({float(flat[key]) for flat in flats.values()}) for key in (SIGMA_W, DEPTH))
     if min(len(sigmas), len(depths)) < LEAST_PLACES or not sigmas[0]:
         return None
     name, _ = leading_score(results, "train")
     values = np.full((len(depths), len(sigmas)), np.nan)
     rates = np.full(len(sigmas), np.nan)
     for point, runs in sorted(groups.items(), key=lambda item: item[1][0].config.model.depth):
-        column = sigmas.index(float(flats[point][SIGMA_W]))  # type: ignore[arg-type]
-        row = depths.index(float(flats[point][DEPTH]))  # type: ignore[arg-type]
+        column = sigmas.index(float(flats[point][SIGMA_W]))
+        row = depths.index(float(flats[point][DEPTH]))
         values[row, column] = mean([run.scores[name] for run in runs if name in run.scores]).value
         if runs[0].theory and depths[row] > 1:  # the deepest says most
             rates[column] = abs(runs[0].theory["log_delta2"][0]) / (depths[row] - 1)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,7 +184,8 @@ def _rule(configs: Sequence[Config], device: torch.device) -> Rule:
         f.name for f in fields(rule) if f.name in type(configs[0].optimizer).model_fields and f.name not in switches
     ]
     columns = {key: column([getattr(config.optimizer, key) for config in configs]).to(device) for key in keys}
-    return rule(**columns, **dict(zip(switches, switched, strict=True)))  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {**columns, **dict(zip(switches, switched, strict=True))}
+    return rule(**arguments)
 
 
 def _examples(

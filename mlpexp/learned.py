@@ -140,6 +140,6 @@ def _network(run: Result) -> "Perceptron":
     """The restored network, reckoning in double precision."""
     import torch
 
-    network: Perceptron = run.network().double()  # type: ignore[assignment]
+    network: Perceptron = run.network().double()
     network.dtype = torch.float64
     return network

@@ -192,7 +192,7 @@ def _merged(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
     """The least schedule that covers all of these: one number of steps at most, and no word that another covers."""
     numbers = [atom for atom in atoms if isinstance(atom, int)]
     few: list[Atom] = [math.gcd(*numbers)] if numbers else []
-    few += [word for word in WORDS if word in atoms]  # type: ignore[misc]
+    few += sorted({atom for atom in atoms if isinstance(atom, str)}, key=WORDS.index)
     return tuple(a for a in few if not any(_holds(b, a) and a != b for b in few))
 
 

@@ -24,7 +24,7 @@ SHAPES = {
     "[R]": "one number",
     "[R, parts]": "one number each for the training, validation and test part",
 }
-WORDS = {
+WORDS: dict[object, str] = {
     None: "at every step (measurements.every)",
     "log": "at log-spaced steps: 0, 1, 2, 3, 4, 6, 7, 10, 13, 18 …, eight a decade",
     "epoch": "at the first step of every epoch",
@@ -36,7 +36,7 @@ def show_quantities() -> None:
     """Every quantity with what it is, its unit, and whether the default preset has it."""
     console = Console()
     for kind, default in DEFAULT_SCHEDULES.items():
-        console.print(f"{kind}: {WORDS[default]}, and after the last update", style="bold", highlight=False)  # type: ignore[index]
+        console.print(f"{kind}: {WORDS[default]}, and after the last update", style="bold", highlight=False)
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
@@ -91,7 +91,7 @@ def quantity_lines(name: str) -> Iterator[str]:
     yield f"unit      {one.unit}"
     yield f"shape     {one.shape}: {SHAPES[one.shape]}"
     yield f"source    {one.source}"
-    yield f"measured  {WORDS[DEFAULT_SCHEDULES[one.kind]]}, and after the last update"  # type: ignore[index]
+    yield f"measured  {WORDS[DEFAULT_SCHEDULES[one.kind]]}, and after the last update"
     if name in ON_PROBE:
         yield "probe     the first measurements.probe_examples training examples, as the network is in evaluation"
     yield f"schedule  measurements.schedule.{name}, or of all its kind measurements.schedule.{one.kind}"

@@ -164,8 +164,9 @@ def _key(location: Sequence[str | int], content: Mapping[str, Any]) -> str:
     parts: list[str] = []
     here: Any = content
     for part in location:
-        if (isinstance(here, Mapping) and part in here) or (isinstance(part, int) and isinstance(here, list)):
-            here = here[part]  # type: ignore[index]
+        is_there = part in here if isinstance(here, Mapping) else isinstance(here, list) and isinstance(part, int)
+        if is_there:
+            here = here[part]
         elif here is not None and (not isinstance(here, Mapping) or here.get("name") == part):
             continue
         parts.append(str(part))

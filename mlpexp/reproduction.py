@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from mlpexp.config import absolute_outputs, fingerprint
-from mlpexp.planning import load_facts
+from mlpexp.feasibility import load_facts
 from mlpexp.records import layer_of
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result

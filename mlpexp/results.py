@@ -26,7 +26,8 @@ from mlpexp.refusals import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+
+    from mlpexp.modules import Perceptron
 
 
 class Record:
@@ -284,7 +285,7 @@ class Result:
         place = usual if absolute_outputs(usual) == outputs else outputs
         return self.config.model_copy(update={"outputs": place}).command()
 
-    def network(self, which: str | None = None) -> "nn.Module":
+    def network(self, which: str | None = None) -> "Perceptron":
         """The trained network as an ordinary torch.nn.Module that takes raw inputs [B, q].
 
         `which` is `best` or `final`; as the run's `training.restore` says unless given.

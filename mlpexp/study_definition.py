@@ -20,8 +20,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mlpexp import yaml_text
-from mlpexp.composition import Override, parse
 from mlpexp.config import digest
+from mlpexp.overrides import Override, parse
 from mlpexp.places import study_folders
 from mlpexp.refusals import ConfigError, describe, nearest
 from mlpexp.section import Section, Whole

@@ -19,11 +19,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from mlpexp import yaml_text
-from mlpexp.composition import Composer, parse
+from mlpexp.composition import Composer
 from mlpexp.config import Config, absolute_outputs, digest
 from mlpexp.display import counted, show_places, show_points, show_profiles, spelt
 from mlpexp.estimates import training_seconds
 from mlpexp.journal import json_bytes, write_atomically
+from mlpexp.overrides import parse, plain
 from mlpexp.planning import Order, accept
 from mlpexp.results import Result
 from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
@@ -217,7 +218,7 @@ def job_folder(hydra_config: DictConfig, overrides: Sequence[str], config: Confi
     )
     with open_dict(hydra_config):
         job.num, job.id, job.override_dirname = number, str(number), dirname
-        if ASKS_CONFIG.search(str(dict(OmegaConf.to_container(sweep))["subdir"])):  # type: ignore[arg-type]
+        if ASKS_CONFIG.search(str(plain(sweep)["subdir"])):
             hydra_config.merge_with(config.shown())
     return Path(str(sweep.dir)) / str(sweep.subdir)
 

@@ -30,6 +30,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 warnings.filterwarnings("ignore", "IProgress not found", module="tqdm")  # in a notebook, of bars that nobody asked for
 
+# E402 five times: MLflow reads the environment while it is imported, so its imports stand below what is set there
 from mlflow import MlflowClient, __version__  # noqa: E402  (telemetry is switched off before the import)
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from mlpexp.composition import Composer, parse
+from mlpexp.composition import Composer
 from mlpexp.config import Config
+from mlpexp.overrides import parse
 from mlpexp.planning import accept
 from mlpexp.records import metric
 from mlpexp.refusals import ConfigError

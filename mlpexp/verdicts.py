@@ -6,6 +6,7 @@ Flow: results → **verdicts** → gradient verdict, display, figures, tracking.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def points(results: Sequence[Result]) -> dict[str, list[Result]]:
     return groups
 
 
-def varying(groups: Mapping[str, Sequence[Result]]) -> tuple[list[str], dict[str, dict[str, object]]]:
+def varying(groups: Mapping[str, Sequence[Result]]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The keys in which points differ, seeds apart, and the flat config of each point.
 
     A key is left out where the name of its group tells it: Adam's beta1 beside momentum's nesterov.

@@ -1,28 +1,19 @@
-"""Slow twins, which go another way: autograd, torch.nn and torch.optim; one lane, one example, one number at a time."""
+"""Slow twins of networks and losses, which go another way: autograd and torch.nn, one lane, one example at a time."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mlpexp.activation_schema import ACTIVATION_NAMES as ACTIVATION_NAMES
-from mlpexp.composition import compose
-from mlpexp.config import Config, Model, Training
+from mlpexp.config import Model, Training
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import LOSSES, OUTPUTS
-from mlpexp.kernel.streams import epoch_batches
-from mlpexp.lane_state import Lanes, Plan
-from mlpexp.lanes import build
-from mlpexp.records import Ending, Piece
-from mlpexp.training import train
 
 SAMPLERS: tuple[str, ...] = get_args(Training.model_fields["sampler"].annotation)
 LOSS_NAMES: tuple[str, ...] = tuple(n for n in get_args(Training.model_fields["loss"].annotation) if n != "auto")
@@ -48,9 +39,13 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 def output(name: str, z: Tensor) -> Tensor:
     """f(z) of [B, k]."""
-    outputs = {"identity": lambda z: z, "relu": torch.relu, "sigmoid": torch.sigmoid, "softmax": nn.Softmax(1)}
-    found: Tensor = outputs[name](z)  # type: ignore[operator]
-    return found
+    outputs: dict[str, Callable[[Tensor], Tensor]] = {
+        "identity": lambda z: z,
+        "relu": torch.relu,
+        "sigmoid": torch.sigmoid,
+        "softmax": nn.Softmax(1),
+    }
+    return outputs[name](z)
 
 
 def example_losses(loss: str, output_name: str, z: Tensor, targets: Tensor, huber_delta: float = 1.0) -> Tensor:
@@ -215,174 +210,3 @@ def clip(parameters: list[torch.nn.Parameter], longest: float) -> None:
     norm = torch.cat([g.flatten() for g in gradients]).norm()
     for g in gradients:
         g.mul_(min(1.0, longest / float(norm)))
-
-
-def scalar_adam(
-    gradients: Sequence[float], learning_rate: float, beta1: float, beta2: float, epsilon: float, inside: bool
-) -> list[float]:
-    """The updates of one parameter, one Python number at a time (Kingma & Ba 2015, algorithm 1)."""
-    m = v = 0.0
-    updates = []
-    for t, g in enumerate(gradients, start=1):
-        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
-        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        floor = math.sqrt(v_hat + epsilon) if inside else math.sqrt(v_hat) + epsilon
-        updates.append(-learning_rate * m_hat / floor)
-    return updates
-
-
-def scalar_descent(gradients: Sequence[float], learning_rate: float, momentum: float) -> list[float]:
-    """The updates of one parameter under gradient descent with momentum."""
-    velocity, updates = 0.0, []
-    for g in gradients:
-        velocity = momentum * velocity + g
-        updates.append(-learning_rate * velocity)
-    return updates
-
-
-def scalar_nesterov(gradients: Sequence[float], learning_rate: float, momentum: float) -> list[float]:
-    """The updates of one parameter under Nesterov's momentum."""
-    velocity, updates = 0.0, []
-    for g in gradients:
-        velocity = momentum * velocity + g
-        updates.append(-learning_rate * (g + momentum * velocity))
-    return updates
-
-
-def scalar_rmsprop(gradients: Sequence[float], learning_rate: float, beta: float, epsilon: float) -> list[float]:
-    """The updates of one parameter under RMSProp, as the lecture writes it; V = 0 without a floor is no update."""
-    v, updates = 0.0, []
-    for g in gradients:
-        v = beta * v + (1 - beta) * g * g
-        floor = math.sqrt(v) + epsilon
-        updates.append(-learning_rate * g / floor if floor else 0.0)
-    return updates
-
-
-def scalar_rprop(
-    gradients: Sequence[float], first: float, minus: float, plus: float, least: float, most: float, backtracking: bool
-) -> list[float]:
-    """The updates of one parameter under Rprop+ or iRprop−, case by case as the papers list them."""
-    size, last_g, last, updates = first, 0.0, 0.0, []
-    for g in gradients:
-        if g * last_g > 0:
-            size *= plus
-        elif g * last_g < 0:
-            size *= minus
-        size = min(max(size, least), most)
-        if g * last_g < 0:
-            update, last_g = (-last if backtracking else 0.0), 0.0
-        else:
-            update, last_g = -math.copysign(size, g) if g else 0.0, g
-        last = update
-        updates.append(update)
-    return updates
-
-
-# --- running the code under test ---
-
-
-@dataclass
-class History:
-    """All that one lane left behind; rows after its last step are dropped, as the journal drops them."""
-
-    ending: Ending
-    steps: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    measured_at: dict[str, list[int]] = field(default_factory=dict)
-    measured: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    evaluations: dict[int, dict[str, float]] = field(default_factory=dict)
-
-    def column(self, quantity: str) -> np.ndarray:
-        """[t, L], only the measured steps."""
-        return np.array(self.measured[quantity])
-
-    def flat(self) -> dict[str, bytes]:
-        """Every number as bytes, any NaN equal to any other."""
-        found = {
-            "status": self.ending.status.encode(),
-            "steps": repr((self.steps, self.measured_at, self.ending.last_step, self.ending.best_step)).encode(),
-            "losses": canonical(np.array(self.losses)),
-            "final": canonical(self.ending.final),
-            "best": canonical(self.ending.best),
-        }
-        found |= {f"measured/{name}": canonical(np.array(rows)) for name, rows in self.measured.items()}
-        found |= {f"scores/{name}": canonical(np.array(value)) for name, value in self.ending.scores.items()}
-        for step, values in self.evaluations.items():
-            found |= {f"{step}/{name}": canonical(np.array(value)) for name, value in values.items()}
-        return found
-
-
-def canonical(values: np.ndarray) -> bytes:
-    """Bytes in which NaN equals NaN; −0 and 0 still differ."""
-    return np.where(np.isnan(values), np.nan, values).astype(values.dtype).tobytes()
-
-
-def differences(one: History, other: History) -> list[str]:
-    """Names of what is not the same, bit for bit."""
-    a, b = one.flat(), other.flat()
-    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
-
-
-@contextmanager
-def flushed() -> Iterator[None]:
-    """Denormals are flushed inside, as in a training process."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-def events_of(plan: Plan, lanes: Lanes) -> list[Piece | Ending]:
-    """All that training yields, but for the pauses."""
-    with flushed():
-        return [event for event in train(plan, lanes) if isinstance(event, Piece | Ending)]
-
-
-def histories(plan: Plan, lanes: Lanes) -> dict[int, History]:
-    """Train, and sort what comes out by lane number."""
-    return sort_by_lane(events_of(plan, lanes))
-
-
-def sort_by_lane(events: Sequence[Piece | Ending]) -> dict[int, History]:
-    """The histories of all lanes that ended."""
-    found = {event.lane: History(event) for event in events if isinstance(event, Ending)}
-    for piece in events:
-        if isinstance(piece, Piece):
-            for column, lane in enumerate(piece.lanes):
-                _append(found[lane], piece, column)
-    return found
-
-
-def _append(history: History, piece: Piece, column: int) -> None:
-    if piece.steps[0] <= history.ending.last_step and piece.evaluation:
-        history.evaluations[int(piece.steps[0])] = {n: v[column] for n, v in piece.evaluation.items()}
-    for row, step in enumerate(piece.steps):
-        if step > history.ending.last_step:
-            break
-        history.steps.append(int(step))
-        history.losses.append(piece.losses[row, column])
-    for name, values in piece.measured.items():
-        for step, value in zip(piece.measured_at[name], values[:, column], strict=True):
-            if step <= history.ending.last_step:
-                history.measured_at.setdefault(name, []).append(int(step))
-                history.measured.setdefault(name, []).append(value)
-
-
-def trained(configs: Sequence[Config]) -> list[History]:
-    """The histories of a cohort, in the order of its configs."""
-    found = histories(*build(configs))
-    assert sorted(found) == list(range(len(configs)))
-    return [found[lane] for lane in range(len(configs))]
-
-
-@cache
-def composed(*overrides: str) -> Config:
-    """A config as the command line would make it, tracked nowhere."""
-    return compose(["tracking=none", *overrides])
-
-
-def batches_of(plan: Plan, lanes: Lanes, epoch: int, lane: int = 0) -> list[np.ndarray]:
-    """The row numbers that a lane sees in an epoch."""
-    return list(epoch_batches(plan.sampler, lanes.batch_seeds[lane], epoch, len(lanes.parts["train"]), plan.batch_size))

@@ -16,6 +16,12 @@ from mlpexp.runner import run
 SMALL = ("tracking=none", "executor=serial", "model.depth=2", "model.width=8", "training.epochs=2")
 """Digits, 2 × 17 updates: a few hundredths of a second."""
 
+GRID = (
+    "tracking=none", "executor=serial", "training.epochs=1", "model.width=4", "model.depth=1,3",
+    "model.activation=tanh,relu", "replicates=2",
+)  # fmt: skip
+"""A sweep of four points of two seeds."""
+
 
 def compose(*overrides: str) -> Config:
     """mlpexp.compose, which takes a tenth of a second, once for each list of overrides and outputs folder."""

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optuna import Study
 from optuna.storages import BaseStorage
 
 from mlpexp.composition import CONFIG_NAME, Composer, loader
 from mlpexp.config import Config
+from mlpexp.results import Result
 from mlpexp.search.board import Board
 from mlpexp.search.drive import Drive
 from mlpexp.search.flight import Ended, Epoch, Round
@@ -74,7 +75,7 @@ class Formula:
             number, config = self.waiting.popleft()
             value = self.of(config)
             run = value if isinstance(value, Computed) else Computed(config, {"loss/validation": value})
-            yield Ended(number, [run])  # type: ignore[list-item]
+            yield Ended(number, [cast(Result, run)])  # it has all that goals read of one
 
 
 def space(words: Sequence[str] = VALLEY) -> Space:

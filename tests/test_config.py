@@ -182,7 +182,7 @@ def test_a_refusal_survives_the_way_between_processes() -> None:
 def test_a_config_cannot_be_changed() -> None:
     config = composed()
     with pytest.raises(ValidationError, match="frozen"):
-        config.model.depth = 3  # type: ignore[misc]
+        config.model.depth = 3  # type: ignore[misc]  # the mistake that is refused
 
 
 @pytest.mark.parametrize("spelling", [8, 8.0])

@@ -2,9 +2,9 @@
 
 from unittest import mock
 
+import histories
 import numpy as np
 import pytest
-import reference
 from numpy.typing import NDArray
 
 from mlpexp import lanes as lanes_module
@@ -32,14 +32,14 @@ def examples(parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def descended(parts: Parts, updates: int) -> NDArray[np.float64]:
     """W [q, k] after so many updates of plain gradient descent on all examples, from W = 0."""
-    config = reference.composed(
+    config = histories.composed(
         "data=diabetes", "model.depth=1", "model.bias=false", "training.loss=mse", "training.dtype=float64",
         "training.sampler=full", f"training.updates={updates}", "training.epochs=null", "training.restore=final",
         "training.evaluate_every=100000", "optimizer=gradient_descent", f"optimizer.learning_rate={RATE}",
         "initialisation=normal", "initialisation.sigma_w=0", "measurements=none",
     )  # fmt: skip
     with mock.patch.object(lanes_module, "prepare", return_value=parts):
-        (history,) = reference.trained([config])
+        (history,) = histories.trained([config])
     return np.asarray(history.ending.final, np.float64).reshape(Q, 2)
 
 

@@ -33,7 +33,7 @@ def plane() -> Result:
 
 def test_first_weights_are_the_columns_of_w1_the_longest_first() -> None:
     images = learned.first_weights(digits(), (8, 8))
-    weight = digits().network().layers[0].weight.detach().double().numpy()  # type: ignore[union-attr, index]
+    weight = digits().network().state_dict()["layers.0.weight"].double().numpy()
     assert images.shape == (8, 8, 8)
     lengths = np.linalg.norm(images.reshape(8, -1), axis=1)
     assert (np.diff(lengths) <= 0).all()
@@ -62,10 +62,10 @@ def test_hidden_outputs_are_in_the_order_of_classes() -> None:
     found = learned.hidden_outputs(digits(), parts)
     assert [layer.shape for layer in found] == [(256, 8), (256, 8)]
     order = np.argsort(parts.test.targets[:256], kind="stable")
-    network = digits().network()
-    z = torch.from_numpy(parts.test.features[:256][order]).float() @ network.layers[0].weight.T  # type: ignore[union-attr, index]
-    z = z + network.layers[0].bias  # type: ignore[union-attr, index]
-    assert found[0] == pytest.approx(torch.relu(z).detach().numpy(), abs=1e-5)
+    weights = digits().network().state_dict()
+    z = torch.from_numpy(parts.test.features[:256][order]).float() @ weights["layers.0.weight"].T
+    z = z + weights["layers.0.bias"]
+    assert found[0] == pytest.approx(torch.relu(z).numpy(), abs=1e-5)
     assert len(units(found, "t").axes) == 4
 
 
@@ -74,7 +74,7 @@ def test_attributions_are_slopes_by_differences() -> None:
     found = learned.attribution(digits(), parts)
     assert found.shape == (10, 64)
     network = digits().network().double()
-    network.dtype = torch.float64  # type: ignore[assignment]
+    network.dtype = torch.float64
     own, step = parts.test.features[parts.test.targets == 3], 1e-6
     for pixel in (20, 35):
         sides = []
@@ -82,7 +82,7 @@ def test_attributions_are_slopes_by_differences() -> None:
             moved = own.copy()
             moved[:, pixel] += sign * step
             with torch.no_grad():
-                sides.append(network.logits(torch.from_numpy(learned.raw(parts, moved)))[:, 3].numpy())  # type: ignore[operator]
+                sides.append(network.logits(torch.from_numpy(learned.raw(parts, moved)))[:, 3].numpy())
         slope = (sides[0] - sides[1]) / (2 * step)
         assert found[3, pixel] == pytest.approx(np.abs(own[:, pixel] * slope).mean(), rel=1e-4)
     png(attributions(found, parts.dataset.classes, (8, 8), "t"))

@@ -14,8 +14,6 @@ from mlpexp.figures import pdf, png
 from mlpexp.lineage.chapters import mcculloch_pitts, perceptron
 from mlpexp.lineage.commands import CHAPTERS
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
-
 QUICK = {
     "hodgkin_huxley": ["--current", "12", "--duration", "30"],
     "mcculloch_pitts": ["y = not x1 or (x2 and x3)"],

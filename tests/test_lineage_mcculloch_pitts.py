@@ -1,6 +1,7 @@
 """Any Boolean expression becomes a net of threshold units that says the same; all else is refused with its place."""
 
 import random
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_random_functions_of_eight_inputs_have_their_net(seed: int) -> None:
     assert tuple(net.evaluate(all_rows(8))) == table
 
 
-def grown(choose: random.Random, depth: int) -> tuple[str, object]:
+def grown(choose: random.Random, depth: int) -> tuple[str, Callable[[list[bool]], bool]]:
     """A random expression of x1 … x8 as text, and a Python function of the eight bits that goes with it."""
     kind = choose.choice(["name", "not", "and", "or", "xor"]) if depth else "name"
     if kind == "name":
@@ -68,7 +69,7 @@ def test_random_expressions_of_eight_inputs_have_their_net(seed: int) -> None:
     everything = f"{text} xor ({' and '.join(f'x{i}' for i in range(1, 9))})"  # so that all eight inputs are there
     net = net_of(everything)
     rows = all_rows(8)
-    meant = [bool(function(row)) != all(row) for row in rows.tolist()]  # type: ignore[operator]
+    meant = [bool(function(row)) != all(row) for row in rows.tolist()]
     assert net.evaluate(rows).tolist() == meant
 
 

@@ -84,7 +84,7 @@ def test_logits_and_outputs_belong_together_and_nothing_is_dropped_out() -> None
     (result,) = trained("model.dropout=0.5")
     network = result.network()
     inputs, _ = raw(result)
-    assert torch.equal(network(inputs), torch.softmax(network.logits(inputs), dim=-1))  # type: ignore[operator]
+    assert torch.equal(network(inputs), torch.softmax(network.logits(inputs), dim=-1))
     assert torch.equal(network(inputs), network(inputs))
     assert not network.training
 

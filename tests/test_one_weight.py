@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 from unittest import mock
 
+import histories
 import numpy as np
 import pytest
-import reference
 
 from mlpexp import lanes as lanes_module
 from mlpexp.data import Dataset, Part, Parts
@@ -19,7 +19,7 @@ def trained(*overrides: str) -> float:
     rows = np.full((3, 1), X), np.full((3, 1), Y)
     part = Part(rows[0][:1], rows[1][:1])
     parts = Parts(Dataset("made_up", "regression", *rows, ()), part, part, part, np.zeros(1), np.ones(1))
-    config = reference.composed(
+    config = histories.composed(
         "data=diabetes", "model.depth=1", "model.bias=false", "training.loss=mse", "training.dtype=float64",
         "training.sampler=full", f"training.updates={STEPS}", "training.epochs=null", "training.restore=final",
         "measurements=none", *overrides,
@@ -27,7 +27,7 @@ def trained(*overrides: str) -> float:
     with mock.patch.object(lanes_module, "prepare", return_value=parts):
         plan, lanes = lanes_module.build([config])
     lanes.network.parameters.fill_(0.5)
-    (history,) = reference.histories(plan, lanes).values()
+    (history,) = histories.of(plan, lanes).values()
     return float(history.ending.final[0])
 
 

@@ -1,82 +1,41 @@
-"""Update rules against torch.optim and against hand-written scalar versions, in float64."""
+"""Update rules against torch.optim and hand-written scalar versions, in float64; what the lecture says of them."""
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-import reference
+import scalar_rules
 import torch
 from torch import Tensor
+from update_rules import (
+    BETA1,
+    BETA2,
+    EPSILON,
+    FLOORS,
+    MOMENTA,
+    RATES,
+    RULES,
+    STEP_MAX,
+    STEP_MIN,
+    P,
+    R,
+    adam,
+    descent,
+    gradients,
+    rmsprop,
+    rprop,
+    stepped,
+    updates,
+)
 
 from mlpexp.kernel.optimizers import Adam, GradientDescent, RMSProp, Rule, column
-from mlpexp.kernel.rprop import Rprop
-from mlpexp.kernel.schedules import Schedule
-
-R, P, T = 4, 7, 60
-RATES = [0.1, 1e-3, 2.0, 0.5]
-MOMENTA = [0.0, 0.9, 0.5, 0.99]
-BETA1 = [0.9, 0.0, 0.5, 0.9]
-BETA2 = [0.999, 0.9, 0.0, 0.99]
-EPSILON = [1e-8, 1e-4, 1e-3, 1e-12]
-
-
-def gradients(scale: float = 1.0) -> Tensor:
-    """[T, R, P], of sizes that change from step to step."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = torch.rand(T, R, 1, generator=generator, dtype=torch.float64)
-    return scale * sizes * torch.randn(T, R, P, generator=generator, dtype=torch.float64)
-
-
-def descent(lanes: slice = slice(None)) -> GradientDescent:
-    return GradientDescent(column(RATES[lanes]), column(MOMENTA[lanes]))
-
-
-def adam(inside: bool, lanes: slice = slice(None), epsilon: list[float] = EPSILON) -> Adam:
-    rate, beta1, beta2, floor = (column(v[lanes]) for v in (RATES, BETA1, BETA2, epsilon))
-    return Adam(rate, beta1, beta2, floor, inside=inside)
-
-
-FLOORS = [0.0, 1e-8, 1e-3, 0.0]
-STEP_MIN, STEP_MAX = [1e-6, 1e-2, 1e-6, 1e-9], [50.0, 0.5, 1.0, 2.0]
-
-
-def rmsprop(lanes: slice = slice(None)) -> RMSProp:
-    return RMSProp(column(RATES[lanes]), column(BETA2[lanes]), column(FLOORS[lanes]))
-
-
-def rprop(backtracking: bool, lanes: slice = slice(None)) -> Rprop:
-    minus, plus = column([0.5, 0.3, 0.9, 0.5][lanes]), column([1.2, 1.5, 1.1, 1.3][lanes])
-    return Rprop(column(RATES[lanes]), minus, plus, column(STEP_MIN[lanes]), column(STEP_MAX[lanes]), backtracking)
-
-
-def nesterov(lanes: slice = slice(None)) -> GradientDescent:
-    return GradientDescent(column(RATES[lanes]), column(MOMENTA[lanes]), nesterov=True)
-
-
-RULES: dict[str, Callable[..., Rule]] = {
-    "nesterov": nesterov,
-    "rmsprop": rmsprop,
-    "rprop minus": lambda lanes=slice(None): rprop(False, lanes),
-    "rprop plus": lambda lanes=slice(None): rprop(True, lanes),
-    "gradient_descent": descent,
-    "adam outside": lambda lanes=slice(None): adam(False, lanes),
-    "adam inside": lambda lanes=slice(None): adam(True, lanes),
-}
-
-
-def stepped(rule: Rule, gradient: Tensor) -> Tensor:
-    """The update at the rule's own rates."""
-    return rule.step(gradient, rule.learning_rate, torch.full_like(gradient, torch.nan))
-
-
-def updates(rule: Rule, given: Tensor) -> Tensor:
-    rule.start(torch.zeros_like(given[0]))
-    return torch.stack([stepped(rule, g) for g in given])
 
 
 def test_every_rule_is_tested_here() -> None:
     assert {type(make()) for make in RULES.values()} == set(Rule.__subclasses__())
+
+
+# --- as torch has them ---
 
 
 def by_torch(make: Callable[[list[Tensor]], torch.optim.Optimizer], given: Tensor) -> Tensor:
@@ -108,6 +67,29 @@ def test_adam_outside_is_torchs(lane: int) -> None:
     torch.testing.assert_close(updates(adam(False), gradients())[:, lane], expected, rtol=1e-11, atol=0)
 
 
+@pytest.mark.parametrize("lane", range(R))
+def test_nesterov_rmsprop_and_irprop_minus_are_torchs(lane: int) -> None:
+    given = gradients()
+    momentum = MOMENTA[lane] or 0.3
+    rule = GradientDescent(column(RATES), column([m or 0.3 for m in MOMENTA]), nesterov=True)
+    expected = by_torch(lambda p: torch.optim.SGD(p, RATES[lane], momentum=momentum, nesterov=True), given[:, lane])
+    torch.testing.assert_close(updates(rule, given)[:, lane], expected, rtol=1e-12, atol=0)
+    expected = by_torch(
+        lambda p: torch.optim.RMSprop(p, RATES[lane], alpha=BETA2[lane], eps=FLOORS[lane] or 1e-30), given[:, lane]
+    )
+    torch.testing.assert_close(updates(rmsprop(), given)[:, lane], expected, rtol=1e-11, atol=0)
+    minus = rprop(False)
+    etas = float(minus.eta_minus[lane]), float(minus.eta_plus[lane])
+    expected = by_torch(
+        lambda p: torch.optim.Rprop(p, RATES[lane], etas=etas, step_sizes=(STEP_MIN[lane], STEP_MAX[lane])),
+        given[:, lane],
+    )
+    torch.testing.assert_close(updates(minus, given)[:, lane], expected, rtol=1e-12, atol=0)
+
+
+# --- one Python number at a time ---
+
+
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 1e-5])
 def test_adam_equals_one_number_at_a_time(inside: bool, scale: float) -> None:
@@ -115,7 +97,7 @@ def test_adam_equals_one_number_at_a_time(inside: bool, scale: float) -> None:
     found = updates(adam(inside), given)
     for lane in range(R):
         settings = RATES[lane], BETA1[lane], BETA2[lane], EPSILON[lane]
-        expected = [reference.scalar_adam(given[:, lane, p].tolist(), *settings, inside) for p in range(P)]
+        expected = [scalar_rules.adam(given[:, lane, p].tolist(), *settings, inside) for p in range(P)]
         torch.testing.assert_close(found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-11, atol=0)
 
 
@@ -123,9 +105,46 @@ def test_gradient_descent_equals_one_number_at_a_time() -> None:
     found = updates(descent(), gradients())
     for lane in range(R):
         expected = [
-            reference.scalar_descent(gradients()[:, lane, p].tolist(), RATES[lane], MOMENTA[lane]) for p in range(P)
+            scalar_rules.descent(gradients()[:, lane, p].tolist(), RATES[lane], MOMENTA[lane]) for p in range(P)
         ]
         torch.testing.assert_close(found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-12, atol=0)
+
+
+LONG = torch.cat([gradients(), gradients(1e-3)[:40]])
+
+
+def scalar(name: str, lane: int) -> Callable[[list[float]], list[float]]:
+    """The rule of a lane for one parameter."""
+    rate = RATES[lane]
+    return {
+        "gradient_descent": lambda g: scalar_rules.descent(g, rate, MOMENTA[lane]),
+        "nesterov": lambda g: scalar_rules.nesterov(g, rate, MOMENTA[lane]),
+        "adam outside": lambda g: scalar_rules.adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], False),
+        "adam inside": lambda g: scalar_rules.adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], True),
+        "rmsprop": lambda g: scalar_rules.rmsprop(g, rate, BETA2[lane], FLOORS[lane]),
+        "rprop minus": lambda g: scalar_rprop_of(g, lane, False),
+        "rprop plus": lambda g: scalar_rprop_of(g, lane, True),
+    }[name]
+
+
+def scalar_rprop_of(given: list[float], lane: int, backtracking: bool) -> list[float]:
+    rule = rprop(backtracking)
+    etas = float(rule.eta_minus[lane]), float(rule.eta_plus[lane])
+    return scalar_rules.rprop(given, RATES[lane], *etas, STEP_MIN[lane], STEP_MAX[lane], backtracking)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_equals_one_number_at_a_time_over_a_hundred_steps(name: str) -> None:
+    found = updates(RULES[name](), LONG)
+    assert len(found) == 100
+    for lane in range(R):
+        expected = [scalar(name, lane)(LONG[:, lane, p].tolist()) for p in range(P)]
+        torch.testing.assert_close(
+            found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-12, atol=1e-300
+        )
+
+
+# --- what the lecture says of them ---
 
 
 def test_without_momentum_the_update_is_the_gradient_times_the_rate() -> None:
@@ -161,107 +180,6 @@ def test_adams_first_step_is_the_rate_whatever_the_gradients_size() -> None:
         torch.testing.assert_close(first.abs(), column(RATES).expand(R, P), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("inside", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_gradient_of_zero_moves_nothing(inside: bool, dtype: torch.dtype) -> None:
-    found = updates(adam(inside), torch.zeros(3, R, P, dtype=dtype))
-    assert found.dtype == dtype
-    assert torch.equal(found, torch.zeros(3, R, P, dtype=dtype))
-
-
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_lane_equals_itself_alone_to_the_bit(name: str, dtype: torch.dtype) -> None:
-    given = gradients().to(dtype)
-    together = updates(RULES[name](), given)
-    for lane in range(R):
-        own = slice(lane, lane + 1)
-        assert torch.equal(updates(RULES[name](own), given[:, own])[:, 0], together[:, lane])
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_lanes_that_are_selected_keep_their_state(name: str) -> None:
-    whole, part = RULES[name](), RULES[name]()
-    given, kept = gradients(), torch.tensor([1, 3])
-    expected = updates(whole, given)[T // 2 :, kept]
-    updates(part, given[: T // 2])
-    part = part.select(kept)
-    found = torch.stack([stepped(part, g[kept]) for g in given[T // 2 :]])
-    assert torch.equal(found, expected)
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_a_step_leaves_the_gradient_alone_and_keeps_no_hold_of_its_update(name: str) -> None:
-    rule, given = RULES[name](), gradients()
-    rule.start(torch.zeros(R, P, dtype=torch.float64))
-    for g in given[:3]:
-        before = g.clone()
-        update = stepped(rule, g)
-        state = {n: v.clone() for n, v in rule.tensors().items()}
-        update.fill_(torch.nan)
-        assert torch.equal(g, before)
-        assert all(torch.equal(v, state[n]) for n, v in rule.tensors().items())
-
-
-# --- each rule as the lecture's equation, one Python number at a time, over 100 steps ---
-
-LONG = torch.cat([gradients(), gradients(1e-3)[:40]])
-
-
-def scalar(name: str, lane: int) -> Callable[[list[float]], list[float]]:
-    """The rule of a lane for one parameter."""
-    rate = RATES[lane]
-    return {
-        "gradient_descent": lambda g: reference.scalar_descent(g, rate, MOMENTA[lane]),
-        "nesterov": lambda g: reference.scalar_nesterov(g, rate, MOMENTA[lane]),
-        "adam outside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], False),
-        "adam inside": lambda g: reference.scalar_adam(g, rate, BETA1[lane], BETA2[lane], EPSILON[lane], True),
-        "rmsprop": lambda g: reference.scalar_rmsprop(g, rate, BETA2[lane], FLOORS[lane]),
-        "rprop minus": lambda g: scalar_rprop_of(g, lane, False),
-        "rprop plus": lambda g: scalar_rprop_of(g, lane, True),
-    }[name]
-
-
-def scalar_rprop_of(given: list[float], lane: int, backtracking: bool) -> list[float]:
-    rule = rprop(backtracking)
-    etas = float(rule.eta_minus[lane]), float(rule.eta_plus[lane])
-    return reference.scalar_rprop(given, RATES[lane], *etas, STEP_MIN[lane], STEP_MAX[lane], backtracking)
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_every_rule_equals_one_number_at_a_time_over_a_hundred_steps(name: str) -> None:
-    found = updates(RULES[name](), LONG)
-    assert len(found) == 100
-    for lane in range(R):
-        expected = [scalar(name, lane)(LONG[:, lane, p].tolist()) for p in range(P)]
-        torch.testing.assert_close(
-            found[:, lane], torch.tensor(expected, dtype=torch.float64).T, rtol=1e-12, atol=1e-300
-        )
-
-
-@pytest.mark.parametrize("lane", range(R))
-def test_nesterov_rmsprop_and_irprop_minus_are_torchs(lane: int) -> None:
-    given = gradients()
-    momentum = MOMENTA[lane] or 0.3
-    rule = GradientDescent(column(RATES), column([m or 0.3 for m in MOMENTA]), nesterov=True)
-    expected = by_torch(lambda p: torch.optim.SGD(p, RATES[lane], momentum=momentum, nesterov=True), given[:, lane])
-    torch.testing.assert_close(updates(rule, given)[:, lane], expected, rtol=1e-12, atol=0)
-    expected = by_torch(
-        lambda p: torch.optim.RMSprop(p, RATES[lane], alpha=BETA2[lane], eps=FLOORS[lane] or 1e-30), given[:, lane]
-    )
-    torch.testing.assert_close(updates(rmsprop(), given)[:, lane], expected, rtol=1e-11, atol=0)
-    minus = rprop(False)
-    etas = float(minus.eta_minus[lane]), float(minus.eta_plus[lane])
-    expected = by_torch(
-        lambda p: torch.optim.Rprop(p, RATES[lane], etas=etas, step_sizes=(STEP_MIN[lane], STEP_MAX[lane])),
-        given[:, lane],
-    )
-    torch.testing.assert_close(updates(minus, given)[:, lane], expected, rtol=1e-12, atol=0)
-
-
-# --- what the lecture says of them ---
-
-
 def test_rmsprop_with_beta_zero_is_sign_descent() -> None:
     for dtype in (torch.float32, torch.float64):
         given = gradients().to(dtype)
@@ -290,47 +208,3 @@ def test_adam_is_rmsprop_with_momentum_and_bias_correction() -> None:
         corrected = root.root / (1 - beta2**t).sqrt()
         found.append(-column(RATES) * velocity / (1 - beta1**t) / (corrected + column(EPSILON)))
     torch.testing.assert_close(torch.stack(found), updates(adam(False), given), rtol=1e-10, atol=0)
-
-
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-37, 1e30])
-@pytest.mark.parametrize("flushed", [False, True])
-def test_zero_tiny_and_huge_gradients_give_numbers(name: str, scale: float, flushed: bool) -> None:
-    torch.set_flush_denormal(flushed)
-    for dtype in (torch.float32, torch.float64):
-        given = (torch.sign(gradients()) * scale).to(dtype)
-        given[::3] = 0
-        if scale > 1 and name.startswith("adam") and dtype == torch.float32:
-            continue  # g² is infinite in float32, so the update is 0: torch's Adam does the same
-        assert bool(torch.isfinite(updates(RULES[name](), given)).all())
-
-
-def test_rmsprop_does_not_lose_what_float32_cannot_square() -> None:
-    small, large = (updates(rmsprop(), (gradients() * scale).float()) for scale in (1e-25, 1.0))
-    lanes = [i for i, floor in enumerate(FLOORS) if floor == 0]
-    torch.testing.assert_close(small[:, lanes], large[:, lanes], rtol=1e-5, atol=0)
-
-
-# --- schedules ---
-
-
-@pytest.mark.parametrize("warm_up", [0, 5])
-def test_schedules_are_torchs(warm_up: int) -> None:
-    from torch.optim import lr_scheduler
-
-    updates_in_all = 40
-    weight = torch.zeros(1, requires_grad=True)
-    twins: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
-        "constant": lambda o: lr_scheduler.ConstantLR(o, 1.0),
-        "step": lambda o: lr_scheduler.StepLR(o, 7, 0.5),
-        "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, updates_in_all - warm_up),
-    }
-    for name, make in twins.items():
-        optimizer = torch.optim.SGD([weight], 1.0)
-        after = make(optimizer)
-        found = [Schedule(name, warm_up, 7, 0.5).at(t, updates_in_all) for t in range(updates_in_all)]
-        assert found[:warm_up] == pytest.approx([(t + 1) / 5 for t in range(warm_up)])
-        for factor in found[warm_up:]:
-            assert factor == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
-            optimizer.step()
-            after.step()

@@ -1,13 +1,15 @@
-"""A file of the user's own as an activation: its text is the run, its path is not. What is refused, with numbers."""
+"""A file of the user's own as an activation: its text is the run, its path is not; it trains like one of ours."""
 
 import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import histories
 import pytest
 import reference
 import torch
+from activation_texts import GOOD, HEAD, MISH
 from runs_fixtures import SMALL, command, compose, everything, files_below
 from torch.nn import functional
 
@@ -24,25 +26,6 @@ from mlpexp.refusals import ConfigError
 from mlpexp.reproduction import reproduce
 from mlpexp.results import Result
 from mlpexp.runner import run
-
-MISH = '''\
-"""mish: z·tanh(softplus(z)) (Misra 2020); text with\ttabs, ${interpolations} and a line that ends in spaces:   """
-
-import torch
-
-
-def tanh_of_softplus(z):
-    return torch.tanh(torch.clamp(z, min=0) + torch.log1p(torch.exp(-z.abs())))
-
-
-def value(z):
-    return z * tanh_of_softplus(z)
-
-
-def derivative(z, x):
-    t = tanh_of_softplus(z)
-    return t + z * (1 - t * t) / (1 + torch.exp(-z))
-'''
 
 
 @pytest.fixture
@@ -120,8 +103,8 @@ def test_the_same_formula_in_a_file_of_ones_own_has_the_same_bits(ours: str, tmp
         compose(*point, f"model.activation={ours}"),
     )
     assert check(str(file), file.read_text()) == []
-    found = [reference.histories(*build([config]))[0] for config in (mine, theirs)]
-    assert reference.differences(*found) == []
+    found = [histories.of(*build([config]))[0] for config in (mine, theirs)]
+    assert histories.differences(*found) == []
 
 
 def test_its_gradient_is_torchs(mish: Path) -> None:
@@ -150,8 +133,8 @@ def test_a_recorded_run_needs_the_file_no_more(mish: Path, tmp_path: Path) -> No
     assert reproduce(results[0].fingerprint, str(tmp_path / "out"), quiet=True).equal
     inputs = torch.rand(5, 64)
     network = Result(results[0].folder).network()
-    hidden = functional.mish(network.layers[0](((inputs.double() - network.centre) / network.scale).float()))  # type: ignore[operator,index]
-    torch.testing.assert_close(network.logits(inputs), network.layers[1](hidden), rtol=1e-5, atol=1e-5)  # type: ignore[operator,index]
+    hidden = functional.mish(network.layers[0](((inputs.double() - network.centre) / network.scale).float()))
+    torch.testing.assert_close(network.logits(inputs), network.layers[1](hidden), rtol=1e-5, atol=1e-5)
     table = load(tmp_path / "out")
     assert set(table["model.activation"]) == {results[0].condition.split("-")[0]}
 
@@ -187,76 +170,7 @@ def test_a_network_with_its_own_activation_can_be_pickled(mish: Path) -> None:
     assert "mish.py" in repr(own)
 
 
-# --- what is refused ---
-
-HEAD = "import torch\n"
-GOOD = "def derivative(z, x): return torch.ones_like(z)\n"
-REFUSED = {
-    "": ["cannot be run", "must define value(z) and derivative(z, x)"],
-    "def value(z): return z": ["must define value(z) and derivative(z, x)"],
-    "value = 3\nderivative = 4": ["must define value(z) and derivative(z, x)"],
-    "def value(z) return z": ["cannot be run: SyntaxError", "line 1"],
-    f"{HEAD}\nraise SystemExit(3)": ["cannot be run: SystemExit: 3 (line 3)"],
-    f"{HEAD}def value(z): return torch.no_such(z)\n{GOOD}": ["it fails: AttributeError", "no_such", "(line 2)"],
-    f"{HEAD}def value(z, out): return z\n{GOOD}": ["it fails: TypeError", "'out'"],
-    f"{HEAD}def value(z): return 1.0\n{GOOD}": ["value(z) must give a tensor, got float"],
-    f"{HEAD}def value(z): return z.sum(dim=0)\n{GOOD}": [
-        "z's shape and precision, got [67, 3] of float32, for z [2, 67"
-    ],
-    f"{HEAD}def value(z): return z.double()\n{GOOD}": ["got [2, 67, 3] of float64, for z [2, 67, 3] of float32"],
-    f"{HEAD}def value(z): return z.mul_(2)\n{GOOD}": ["it changes z or x"],
-    f"{HEAD}def value(z): return z\ndef derivative(z, x): return x.fill_(1)": ["it changes z or x"],
-    f"{HEAD}def value(z): return z * torch.exp(z) / torch.exp(z)\n{GOOD}": [
-        "its value is not a number at |z| = ",
-        "float32",
-    ],
-    f"{HEAD}def value(z): return z\ndef derivative(z, x): return x / z": ["its derivative is not a number at |z| = 0 "],
-    f"{HEAD}def value(z): return z - z.sum() / z.numel()\n{GOOD}": [
-        "its value is not elementwise",
-        "beside other numbers",
-    ],
-    f"{HEAD}def value(z): return z + 0 * torch.rand_like(z)\ndef derivative(z, x): return torch.rand_like(z)": [
-        "its derivative is not elementwise, or not the same at every call"
-    ],
-    f"{HEAD}def value(z): return z * z\n{GOOD}": [
-        "its derivative is not that of its value: at z = ",
-        "it gives 1, diff",
-    ],
-    f"{HEAD}def value(z): return torch.sign(z)\n{GOOD}": ["differences of value 0 (97 of 97 points disagree)"],
-    f"{HEAD}def value(z): return z * z\ndef derivative(z, x): return 2 * z + 1e-4": ["is not that of its value"],
-}
-
-
-@pytest.mark.parametrize("source", REFUSED)
-def test_a_mistake_is_told_with_its_place_and_numbers(source: str) -> None:
-    (line,) = check("/somewhere/mine.py", source)
-    assert [part for part in REFUSED[source] if part not in line] == [], line
-
-
-@pytest.mark.parametrize("function", ["sigmoid", "nn.functional.silu", "nn.functional.softplus"])
-def test_what_has_other_bits_at_another_place_is_refused(function: str) -> None:
-    whole = torch.randn(1021, generator=torch.Generator().manual_seed(0)) * 3
-    called = eval(f"torch.{function}")
-    if all(torch.equal(called(whole[i : i + 1].clone()), called(whole)[i : i + 1]) for i in range(1021)):
-        pytest.skip("on this processor it has the same bits everywhere")
-    slope = "torch.autograd.functional.vjp(value, z, torch.ones_like(z))[1]"
-    source = f"import torch\ndef value(z): return torch.{function}(z)\ndef derivative(z, x): return {slope}"
-    (line,) = check("mine.py", source)
-    assert "has other bits at another place in memory" in line
-    assert "write it with exp, expm1" in line
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        f"{HEAD}def value(z): return z\n{GOOD}",  # z itself
-        f"{HEAD}def value(z): return z.clamp(0, 6)\ndef derivative(z, x): return ((z > 0) & (z < 6)).to(z.dtype)",
-        f"{HEAD}def value(z): return torch.exp(z / 9)\ndef derivative(z, x): return x / 9\nprint('printed')",
-        MISH,
-    ],
-)
-def test_what_is_right_is_taken(source: str) -> None:
-    assert check("mine.py", source) == []
+# --- files that are refused ---
 
 
 def test_a_refused_file_is_told_before_anything_is_written(mish: Path) -> None:

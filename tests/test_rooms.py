@@ -55,7 +55,10 @@ def test_import_contracts_hold() -> None:
         ("matplotlib", ["figures", "flow_figures", "layer_figures", "learned_figures", "paper"]),
         ("optuna", [f"search.{n}" for n in ("dimensions", "studies", "drive", "report", "request", "command")]),
         ("plotly", ["gradient_flow"]),
-        ("hydra", ["composition", "hydra_app", "search.command", "search.dimensions", "search.request", "sweep"]),
+        (
+            "hydra",
+            ["composition", "hydra_app", "overrides", "search.command", "search.dimensions", "search.request", "sweep"],
+        ),
         ("loky", ["execution"]),
         ("sklearn", ["data.packaged", "data.splits"]),
     ],

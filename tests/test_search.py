@@ -236,9 +236,8 @@ def test_two_commands_share_a_search_and_one_goes_on_when_the_other_is_killed(tm
              "executor=serial")  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if key != "MLPEXP_OUTPUTS"}
     start = [sys.executable, "-m", "mlpexp", "sweep", *words]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    drivers: list[subprocess.Popen[bytes]] = [
-        subprocess.Popen(start, cwd=tmp_path, env=environment, **quiet)  # type: ignore[call-overload]
+    drivers = [
+        subprocess.Popen(start, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
     deadline = time.monotonic() + 120

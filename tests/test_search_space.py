@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from runs_fixtures import composed
 
-from mlpexp.composition import CONFIG_NAME, Composer, loader, parse
+from mlpexp.composition import CONFIG_NAME, Composer, loader
 from mlpexp.config import fingerprint
+from mlpexp.overrides import parse
 from mlpexp.refusals import ConfigError
 from mlpexp.search.dimensions import Dimension, Value, dimension
 from mlpexp.search.space import Space
@@ -34,7 +36,7 @@ def drawn(found: Dimension, times: int = 20) -> list[Value]:
     return [found.suggest(study.ask()) for _ in range(times)]
 
 
-def hydras(text: str) -> list[object]:
+def hydras(text: str) -> list[Any]:
     """The values that Hydra's own grid gives the key."""
     points = BasicSweeper.split_arguments([parse(text)], None)[0]
     return [parse(word).value() for (word,) in points]
@@ -49,7 +51,7 @@ def test_a_range_has_the_values_that_hydra_gives_it(start: int, stop: int, step:
     assume((stop - start) * step > 0)
     found = of(f"model.depth=range({start},{stop},{step})")
     assert isinstance(found.distribution, IntDistribution)
-    assert found.values() == sorted(hydras(f"model.depth=range({start},{stop},{step})"))  # type: ignore[type-var]
+    assert found.values() == sorted(hydras(f"model.depth=range({start},{stop},{step})"))
     assert all(parse(found.override(value)).value() in found.values() for value in drawn(found))
 
 
@@ -57,7 +59,7 @@ def test_a_range_has_the_values_that_hydra_gives_it(start: int, stop: int, step:
 def test_a_range_of_real_numbers_too_to_the_last_digit(start: float, count: int, step: float) -> None:
     text = f"model.dropout=range({start},{start + step * count},{step})"
     found, expected = of(text), hydras(text)
-    assert found.values() == sorted(expected)  # type: ignore[type-var]
+    assert found.values() == sorted(expected)
     assert {parse(found.override(value)).value() for value in drawn(found)} <= set(expected)
 
 

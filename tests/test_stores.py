@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 from runs_fixtures import command
 from servers import mlflow_server, postgres
@@ -13,8 +12,6 @@ from mlpexp.projection import artifacts, points_of
 from mlpexp.results import recorded
 from mlpexp.shown import SHOWN
 from mlpexp.tracking import show_runs
-
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
 
 WORDS = ("executor=serial", "model.depth=2,3", "model.width=4", "training.epochs=2", "replicates=2")
 

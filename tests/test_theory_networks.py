@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from mlpexp.kernel.measurements import Probe, Step, measure
 from mlpexp.kernel.network import Network, Trace, forward
 from mlpexp.theory import Architecture, BatchNorm, Profile, activation, predict
 from mlpexp.theory.integrals import Numbers
+
+Placement: TypeAlias = Literal["before", "after"]
 
 K, L, S, B = 256, 20, 8, 24
 KEYS: dict[str, dict[str, float]] = {"normal": {"sigma_w": 1.2, "sigma_b": 0.3}}
@@ -206,10 +209,10 @@ def by_autograd(name: str, w2: float, b2: float, placement: str | None, skip: bo
     return [[one - logarithms[-1] for one in logarithms], [*scales, float(zs[-1].detach().std())]]
 
 
-def compared(name: str, w2: float, b2: float, placement: str | None, skip: bool) -> tuple[Numbers, Profile]:
+def compared(name: str, w2: float, b2: float, placement: Placement | None, skip: bool) -> tuple[Numbers, Profile]:
     """The deviation of ln ‖δ_l‖² from theory, [L]; also checks the outputs' scales."""
     found = np.mean([by_autograd(name, w2, b2, placement, skip, seed) for seed in range(4)], axis=0)
-    norm = None if placement is None else BatchNorm(placement)  # type: ignore[arg-type]
+    norm = None if placement is None else BatchNorm(placement)
     skips = theory.skips_of([WIDE] * (DEEP + 1)) if skip else None
     predicted = predict(Architecture([activation(name)] * (DEEP - 1), [w2] * DEEP, [b2] * DEEP, norm, skips), 1.0)
     np.testing.assert_allclose(found[1], predicted.std, rtol=0.12)
@@ -220,7 +223,7 @@ def compared(name: str, w2: float, b2: float, placement: str | None, skip: bool)
 @pytest.mark.parametrize("placement", ["before", "after"])
 @pytest.mark.parametrize(("name", "w2", "b2"), [("tanh", 1.0, 0.0), ("sigmoid", 1.0, 0.2), ("relu", 2.0, 0.1)])
 def test_batch_norm_makes_gradients_grow_as_predicted(
-    name: str, w2: float, b2: float, placement: str, skip: bool
+    name: str, w2: float, b2: float, placement: Placement, skip: bool
 ) -> None:
     deviation, _ = compared(name, w2, b2, placement, skip)
     assert float(np.abs(deviation).max()) < 0.3
@@ -228,8 +231,9 @@ def test_batch_norm_makes_gradients_grow_as_predicted(
 
 def test_the_growth_of_batch_norm_is_that_of_yang_et_al() -> None:
     """E σ′²/Var σ a layer, whatever σ_w²: for ReLU π/(π − 1), ×1.211 of the norm."""
-    for placement, w2 in (("before", 0.3), ("before", 2.0), ("after", 2.0)):
-        norm = BatchNorm(placement, epsilon=0.0)  # type: ignore[arg-type]
+    cases: list[tuple[Placement, float]] = [("before", 0.3), ("before", 2.0), ("after", 2.0)]
+    for placement, w2 in cases:
+        norm = BatchNorm(placement, epsilon=0.0)
         profile = predict(Architecture([activation("relu")] * 7, [w2] * 8, [0.0] * 8, norm), 1.0)
         np.testing.assert_allclose(profile.factors[1:] ** 2, math.pi / (math.pi - 1), rtol=1e-10)
 

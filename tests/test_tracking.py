@@ -1,57 +1,27 @@
 """Run folders → MLflow on SQLite: what a person sees there, and that showing twice writes once."""
 
 import json
-import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from runs_fixtures import SMALL, command, composed, trained
+from runs_fixtures import SMALL, composed, trained
+from tracked_runs import DIVERGED, history, shown_in
 
 from mlpexp import composition
-from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.cli import main
-from mlpexp.config import Config, Tracking
+from mlpexp.config import Tracking
 from mlpexp.gradient_verdict import gradient_verdict
-from mlpexp.illustration import illustrate
-from mlpexp.projection import MOST_POINTS, Projection, points_of, project
+from mlpexp.projection import MOST_POINTS, points_of
 from mlpexp.records import layer_of
 from mlpexp.results import Result
 from mlpexp.run_note import NOTE, is_ours
 from mlpexp.runner import run
 from mlpexp.shown import SHOWN, Shown
-from mlpexp.tracking import Store, show_runs, store_uri
-
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
-
-DIVERGED = ("optimizer=gradient_descent", "optimizer.learning_rate=1e20", "training.loss=mse", "model.output=identity")
-
-
-def shown_in(outputs: Path, experiment: str = "mlpexp") -> dict[str, Run]:
-    """Runs in a store, by name."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    runs = client.search_runs([found.experiment_id])
-    assert len({shown.info.run_name for shown in runs}) == len(runs)
-    return {str(shown.info.run_name): shown for shown in runs}
-
-
-def history(outputs: Path, shown: Run) -> dict[str, list[tuple[int, float]]]:
-    """Every point of every metric of a run."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{outputs / 'mlflow.db'}")
-    return {
-        key: [(m.step, m.value) for m in client.get_metric_history(shown.info.run_id, key)]
-        for key in shown.data.metrics
-    }
+from mlpexp.tracking import show_runs
 
 
 @pytest.fixture(scope="module")
@@ -234,162 +204,3 @@ def test_no_run_has_more_points_than_the_page_draws(overrides: tuple[str, ...]) 
     if result.config.model.depth > 1:
         layers = [metric.step for metric in metrics if metric.key == "profile/delta_norm_start"]
         assert (layers[0], layers[-1]) == (1, result.config.model.depth)
-
-
-# --- a store that is new, busy or away ---
-
-
-def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from mlpexp.config import Tracking;"
-        "from mlpexp.tracking import Store;"
-        "Store(Tracking(experiment=sys.argv[2]), Path(sys.argv[1])).open()"
-    )
-    words = [sys.executable, "-W", "error::UserWarning", "-c", program, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*words, experiment], stderr=subprocess.PIPE, text=True) for experiment in ("one", "two")
-    ]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    names = {e.name for e in MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}").search_experiments()}
-    assert names >= {"one", "two"}
-
-
-def away(outputs: Path, uri: str) -> Config:
-    return composed("tracking=mlflow", f"tracking.uri={uri}", f"outputs={outputs}", "measurements=none")
-
-
-def test_a_store_that_is_away_loses_nothing_and_tells_no_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    (result,) = run(away(tmp_path, "http://ann:s3cret@127.0.0.1:9"))
-    assert result.status == "finished"
-    said = capsys.readouterr().err
-    assert "MLflow was not reached" in said
-    assert "the same command shows them once the store is back" in said
-    assert "s3cret" not in said
-
-
-def test_the_same_command_shows_the_runs_once_the_store_is_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = tmp_path / "not yet a folder"
-    place.write_text("in the way")
-    uri = f"sqlite:///{place / 'mlflow.db'}"
-    (first,) = run(away(tmp_path, uri))
-    assert "MLflow was not reached" in capsys.readouterr().err
-    place.unlink()
-    place.mkdir()
-    trained_at = (first.folder / "final.safetensors").stat().st_mtime_ns
-    run(away(tmp_path, uri), quiet=True)
-    assert [shown.data.tags["mlpexp.fingerprint"] for shown in shown_in(place).values()] == [first.fingerprint]
-    assert (first.folder / "final.safetensors").stat().st_mtime_ns == trained_at
-
-
-def test_a_locked_store_is_waited_for_once_and_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("mlpexp.bulk_tracking.LOCK_SECONDS", 1.0)
-    Store(Tracking(), tmp_path).open()
-    points = [composed("tracking=mlflow", f"outputs={tmp_path}", "measurements=none", f"seed={i}") for i in range(6)]
-    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
-        assert len(run(points)) == 6
-        assert time.monotonic() - began < 6
-        other.execute("ROLLBACK")
-    assert "the same command shows them once the store is back" in capsys.readouterr().err
-    run(points, quiet=True)
-    assert len(shown_in(tmp_path)) == 6
-
-
-def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
-    tracking = Tracking(experiment="deleted")
-    Store(tracking, tmp_path).open()
-    client = MlflowClient(tracking_uri=store_uri(tracking, tmp_path))
-    found = client.get_experiment_by_name("deleted")
-    assert found is not None
-    client.delete_experiment(found.experiment_id)
-    (result,) = trained()
-    illustrate([result])
-    show_runs([result], tracking, tmp_path)
-    assert len(shown_in(tmp_path, "deleted")) == 1
-
-
-def test_the_store_is_below_outputs_wherever_the_command_runs(tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    done = command("train", *SMALL, "tracking=mlflow", "outputs=../there", "measurements=none", cwd=tmp_path / "here")
-    assert done.returncode == 0, done.stderr
-    assert len(shown_in(tmp_path / "there")) == 1
-    assert list((tmp_path / "here").iterdir()) == []
-
-
-# --- the quick way into SQLite ---
-
-
-def told(client: MlflowClient, experiment: str) -> dict[str, dict[str, object]]:
-    """All that MLflow says of each run of an experiment, without ids and places, by name."""
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    content = {}
-    for one in client.search_runs([found.experiment_id]):
-        info, data = one.info, one.data
-        history = {
-            key: sorted((m.step, m.value, m.timestamp) for m in client.get_metric_history(info.run_id, key))
-            for key in data.metrics
-        }
-        assert one.inputs is not None
-        inputs = [(d.dataset.to_dictionary(), [(t.key, t.value) for t in d.tags]) for d in one.inputs.dataset_inputs]
-        files = sorted(file.path for file in client.list_artifacts(info.run_id))
-        facts = (info.status, info.start_time, info.end_time, info.lifecycle_stage, info.user_id, info.run_name)
-        tags = {key: value.replace(info.run_id, "its id") for key, value in data.tags.items()}  # it is in its note
-        known = {"facts": facts, "tags": tags, "params": data.params, "latest": data.metrics}
-        content[str(info.run_name)] = known | {"history": history, "inputs": inputs, "files": files}
-    return content
-
-
-def test_mlflow_reads_the_same_of_runs_written_at_once_and_by_its_own_calls(tmp_path: Path) -> None:
-    outputs = [tmp_path / "bulk", tmp_path / "calls"]
-    results = [*trained("replicates=2", "model.depth=3"), *trained(*DIVERGED)]
-    stores = [Store(Tracking(), folder) for folder in outputs]
-    for store in stores:
-        store.open()
-    assert stores[0].bulk is not None
-    stores[1].bulk = None
-    clients = []
-    for store in stores:
-        for result in results:
-            (result.folder / SHOWN).unlink(missing_ok=True)
-        store.show(results, "a-sweep")
-        assert store.client is not None
-        clients.append(store.client)
-    bulk, calls = (told(client, "mlpexp") for client in clients)
-    assert len(bulk) == 3
-    assert bulk == calls
-
-
-def test_tables_of_another_layout_are_written_by_mlflows_own_calls(tmp_path: Path) -> None:
-    Store(Tracking(), tmp_path).open()
-    database = tmp_path / "mlflow.db"
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'another'")
-    assert BulkWriter.of(f"sqlite:///{database}", "0", str(tmp_path)) is None
-    assert BulkWriter.of("postgresql+psycopg2://somewhere/x", "0", str(tmp_path)) is None
-    assert BulkWriter.of(f"sqlite:///{tmp_path / 'none.db'}", "0", str(tmp_path)) is None
-
-
-def test_a_batch_that_fails_under_way_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(Tracking(), tmp_path)
-    store.open()
-    assert store.bulk is not None
-    first, second = trained("replicates=2")
-
-    def one_is_refused(result: Result, sweep: str | None) -> Projection:
-        shown = project(result, sweep)
-        return shown if result is first else replace(shown, points=shown.points[:1] * 2)
-
-    monkeypatch.setattr("mlpexp.bulk_tracking.project", one_is_refused)
-    with pytest.raises(sqlite3.IntegrityError):
-        store.bulk.write([first, second])
-    assert shown_in(tmp_path) == {}

@@ -1,10 +1,12 @@
 """Whole trainings against plain torch.nn and torch.optim in float64, and against scikit-learn at an optimum."""
 
+import histories
 import numpy as np
 import pytest
 import reference
 import torch
-from reference import History, Perceptron, clip, composed
+from histories import History, composed
+from reference import Perceptron, clip
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -84,7 +86,7 @@ def targets_of(examples: Examples, lane: int) -> Tensor:
 def check_against_torch(configs: list[Config], tolerance: float = 1e-9) -> list[History]:
     plan, lanes = build(configs)
     twins = {number: Twin(configs[number], lane, lanes) for lane, number in enumerate(lanes.numbers)}
-    found = reference.histories(plan, lanes)
+    found = histories.of(plan, lanes)
     for number, twin in twins.items():
         twin.train()
         history = found[number]
@@ -221,7 +223,7 @@ def test_losses_and_outputs_follow_torch(data: str, output: str, loss: str) -> N
 
 def test_adam_inside_with_a_negligible_floor_is_adam_outside() -> None:
     inside, outside = (
-        reference.trained(
+        histories.trained(
             [composed("optimizer=adam", f"optimizer.epsilon_placement={where}", "optimizer.epsilon=1e-30", *COMMON)]
         )[0]
         for where in ("inside", "outside")
@@ -238,7 +240,7 @@ def test_dropout_follows_torch_under_the_same_masks() -> None:
     plan, lanes = build([config])
     twin = Twin(config, 0, lanes)
     weights, biases = reference.unpack(twin.layout, lanes.network.parameters[0].clone())
-    (history,) = reference.histories(plan, lanes).values()
+    (history,) = histories.of(plan, lanes).values()
     losses = []
     for epoch in range(plan.updates // plan.updates_per_epoch):
         generator = stream(config.seed, "dropout", epoch)
@@ -272,7 +274,7 @@ def test_depth_one_with_l2_reaches_scikit_learns_logistic_regression(data: str, 
         "optimizer=momentum", "optimizer.learning_rate=0.15", "optimizer.momentum=0.95", "training.restore=final",
         "initialisation=normal", "initialisation.sigma_w=0.0",
     )  # fmt: skip
-    (history,) = reference.trained([config])
+    (history,) = histories.trained([config])
     theirs = LogisticRegression(C=c, tol=1e-13, max_iter=1000, solver="newton-cholesky")
     theirs.fit(parts.training.features, parts.training.targets)
     layout = layout_of(config.model, parts.dataset.inputs, parts.dataset.outputs)

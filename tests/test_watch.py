@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import histories
 import numpy as np
 import pytest
 import reference
 import torch
-from reference import clip, composed
+from histories import composed
+from reference import clip
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,13 +22,13 @@ from mlpexp.kernel.streams import epoch_batches
 from mlpexp.lanes import build
 from mlpexp.shapes import layout_of
 from mlpexp.watching.layers import NOT_WATCHED, WATCHABLE
-from mlpexp.watching.watch import BLOCK, Watched
+from mlpexp.watching.watched import BLOCK, Watched
 
 MEASURED = ",".join(WATCHABLE)
 RARE = ("dead_units", "killed_units", "gradient_histogram", "weight_spectral_norm")
 
 
-def both(*overrides: str) -> tuple[reference.History, Watched]:
+def both(*overrides: str) -> tuple[histories.History, Watched]:
     """One training by our runner, and by a loop as people write it, with everything that both measure."""
     rare = [f"measurements.schedule.{name}=log" for name in RARE]
     names = MEASURED if "model.activation=tanh" in overrides else MEASURED.replace("saturation,", "")
@@ -34,7 +36,7 @@ def both(*overrides: str) -> tuple[reference.History, Watched]:
         "data=wine", "model.depth=4", "model.width=6", "training.epochs=3", "training.batch_size=32",
         f"measurements.quantities=[{names}]", "measurements.probe_examples=40", *rare, *overrides,
     )  # fmt: skip
-    (history,) = reference.trained([config])
+    (history,) = histories.trained([config])
     _, lanes = build([config])
     return history, looped(config, lanes.network.rows[0], lanes.parts["train"], names.split(","))
 

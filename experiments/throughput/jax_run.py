@@ -7,16 +7,22 @@ fuses the rest; batches are rows of a permutation, another one for each run. `py
 import argparse
 import json
 import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+Tree: TypeAlias = Any
+"""Arrays, alone or in lists and tuples of any depth, as `jax.tree` has them: no type tells them apart."""
+Sigma: TypeAlias = Callable[[Tree], Tree]
+
+ACTIVATIONS: dict[str, Sigma] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def forward(parameters, inputs, shifts, activation):  # type: ignore[no-untyped-def]
+def forward(parameters: Tree, inputs: Tree, shifts: Tree, activation: Sigma) -> Tree:
     """Outputs of every layer; `shifts` are zeros added to each z, whose gradients are the δ of the mean loss."""
     outputs = []
     x = inputs
@@ -27,7 +33,7 @@ def forward(parameters, inputs, shifts, activation):  # type: ignore[no-untyped-
     return outputs
 
 
-def loss_of(parameters, shifts, inputs, labels, activation):  # type: ignore[no-untyped-def]
+def loss_of(parameters: Tree, shifts: Tree, inputs: Tree, labels: Tree, activation: Sigma) -> Tree:
     """Mean cross-entropy, and the outputs of every layer."""
     outputs = forward(parameters, inputs, shifts, activation)
     z = outputs[-1]
@@ -35,12 +41,12 @@ def loss_of(parameters, shifts, inputs, labels, activation):  # type: ignore[no-
     return losses.mean(), outputs
 
 
-def norms(leaves):  # type: ignore[no-untyped-def]
+def norms(leaves: Tree) -> Tree:
     """Frobenius norm of each matrix."""
     return jnp.stack([jnp.sqrt(jnp.sum(jnp.square(leaf))) for leaf in leaves])
 
 
-def step(state, rows, features, labels, activation, quantities):  # type: ignore[no-untyped-def]
+def step(state: Tree, rows: Tree, features: Tree, labels: Tree, activation: Sigma, quantities: str) -> Tree:
     """One update of Adam, and what is logged of it."""
     parameters, means, squares, count = state
     inputs, targets = features[rows], labels[rows]
@@ -71,7 +77,7 @@ def step(state, rows, features, labels, activation, quantities):  # type: ignore
     return (parameters, means, squares, count), logged
 
 
-def initial(key, widths):  # type: ignore[no-untyped-def]
+def initial(key: Tree, widths: list[int]) -> Tree:
     """Glorot's normal weights, biases zero."""
     keys = jax.random.split(key, len(widths) - 1)
     return [
@@ -87,7 +93,7 @@ def rate(width: int, depth: int, lanes: int, activation: str, quantities: str, e
     labels = jax.random.randint(jax.random.key(1), (examples,), 0, 10)
     sigma = ACTIVATIONS[activation]
 
-    def epoch(state, key):  # type: ignore[no-untyped-def]
+    def epoch(state: Tree, key: Tree) -> Tree:
         batches = jax.random.permutation(key, examples).reshape(-1, 64)
         return lax.scan(lambda s, rows: step(s, rows, features, labels, sigma, quantities), state, batches)
 

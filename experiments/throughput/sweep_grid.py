@@ -109,17 +109,21 @@ def lightning_seconds_per_run(folder: Path, log_every: int) -> float:
         f"hydra.sweep.dir={folder}/h",
     ]
     words.append(f"log_every={log_every}")
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     times = []
     for points in ("depth=4 epochs=1", SAMPLE):  # the first one is start-up, and the making of the database
         start = time.time()
-        subprocess.run([*words, *points.split()], env=environment, check=True, **quiet)  # type: ignore[call-overload]
+        quietly([*words, *points.split()])
         times.append(time.time() - start)
     start_up = [sys.executable, str(HERE / "lightning_run.py"), "--cfg", "job"]
     begun = time.time()
-    subprocess.run(start_up, env=environment, check=True, **quiet)  # type: ignore[call-overload]
+    quietly(start_up)
     return (times[1] - (time.time() - begun)) / 8
+
+
+def quietly(words: list[str]) -> None:
+    """A command to its end, without a word; raises CalledProcessError where it fails."""
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def grid(outputs: Path) -> list[Row]:

@@ -17,8 +17,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1"}  # before torch is loaded
 
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import mlpexp
-from mlpexp.watching.watch import Watched
+from mlpexp.watching.watched import Watched
 
 HERE = Path(__file__).parent
 BATCH, STEPS = 64, 30
@@ -68,9 +70,9 @@ class Loop:
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self.watched: Watched | None = None
 
-    def watch(self, **options: object) -> "Loop":
+    def watch(self, **options: Any) -> "Loop":
         """With our eyes."""
-        self.watched = mlpexp.watch(self.net, self.optimizer, **options)  # type: ignore[arg-type]
+        self.watched = mlpexp.watch(self.net, self.optimizer, **options)
         return self
 
     def histograms(self) -> "Loop":
@@ -111,10 +113,15 @@ def variants(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> dict[str,
         from backpack import backpack, extend, extensions
     except ImportError:
         return found
+
+    def looking_on(extension: Callable[[], object]) -> AbstractContextManager[object]:
+        around: AbstractContextManager[object] = backpack(extension())
+        return around
+
     for name, extension in (("BatchL2Grad", extensions.BatchL2Grad), ("Variance", extensions.Variance)):
         own = found[f"BackPACK {name}"] = Loop(make, shape)
         own.net, own.loss = extend(own.net), extend(own.loss)
-        own.around = lambda extension=extension: backpack(extension())  # type: ignore[misc]
+        own.around = partial(looking_on, extension)
     return found
 
 

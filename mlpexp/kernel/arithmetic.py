@@ -1,6 +1,6 @@
 """The products on which the promise to the bit rests: a lane gets the same bits whatever R and its place in memory.
 
-Six rules hold in the whole kernel (tests/test_bits.py reads the source for them):
+Six rules hold in the whole kernel (tests/test_arithmetic.py reads the source for them):
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
 (b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
 (c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`

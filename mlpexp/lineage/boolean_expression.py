@@ -127,17 +127,17 @@ class Reader:
                 return Node("xor", parts=(self.node(left, depth + 1), self.node(right, depth + 1)))
         raise self.refusal(here, f"{self.excerpt(here)} cannot stand here")
 
-    def excerpt(self, here: ast.AST) -> str:
+    def excerpt(self, here: ast.stmt | ast.expr) -> str:
         """The words of a part, shortened."""
         words = self.text[self.place(here) : self.place(here, end=True)]
         return words if len(words) <= 30 else f"{words[:29]}…"
 
-    def place(self, here: ast.AST, end: bool = False) -> int:
+    def place(self, here: ast.stmt | ast.expr, end: bool = False) -> int:
         """Characters before a part, or before its end: Python counts bytes."""
-        column = here.end_col_offset if end else here.col_offset  # type: ignore[attr-defined]
+        column = here.end_col_offset if end else here.col_offset
         return len(self.source.encode()[:column].decode())
 
-    def refusal(self, here: ast.AST, why: str) -> ConfigError:
+    def refusal(self, here: ast.stmt | ast.expr, why: str) -> ConfigError:
         """Says where it stands."""
         return refusal(self.text, self.place(here), why, ALLOWED)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Self
 
 from mlpexp.cohorts import cohort_key, most_lanes, usable_memory, worker_count
@@ -95,8 +96,10 @@ class Flight:
             self.closing = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.closing.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.closing.__exit__(kind, error, trace)
 
     def start(self, number: int, config: Config) -> list[str]:
         """Take on a trial, all replicates of a point; their fingerprints. Raises ConfigError where its data refuse."""

@@ -77,11 +77,18 @@ class Goals:
         if not wanted:
             kind, sign = ("loss", -1) if task == "regression" else ("accuracy", 1)
             wanted = [("maximize" if sign > 0 else "minimize", sign, metric(kind, "validation"))]
-        mistakes, constraints = [], []
+        mistakes: list[str] = []
+        constraints: list[Constraint] = []
         for key, _, name in wanted:
-            mistakes += _mistakes(lambda name=name, key=key: known(name, f"search.{key}"))  # type: ignore[misc]
+            try:
+                known(name, f"search.{key}")
+            except ConfigError as error:
+                mistakes += error.mistakes
         for text in search.constraints:
-            mistakes += _mistakes(lambda text=text: constraints.append(Constraint.parse(text)))  # type: ignore[misc]
+            try:
+                constraints.append(Constraint.parse(text))
+            except ConfigError as error:
+                mistakes += error.mistakes
         names = tuple(name for _, _, name in wanted)
         for name in dict.fromkeys([*names, *(one.name for one in constraints)]):
             if task == "regression" and name.startswith("accuracy/"):
@@ -168,11 +175,3 @@ def known(name: str, key: str) -> str:
         close = nearest(name, NAMES) or f"; there are {', '.join(NAMES)}"
         raise ConfigError([f"{key}: {name} is not recorded{close}"])
     return name
-
-
-def _mistakes(check: Callable[[], object]) -> list[str]:
-    try:
-        check()
-    except ConfigError as error:
-        return error.mistakes
-    return []

@@ -17,7 +17,8 @@ from mlpexp.composition import Composer
 from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
 from mlpexp.dashboard import STUDIES
 from mlpexp.display import counted
-from mlpexp.planning import check_all, data_key
+from mlpexp.feasibility import data_key
+from mlpexp.planning import check_all
 from mlpexp.refusals import ConfigError
 from mlpexp.search.goals import Goals
 from mlpexp.search.space import Space

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import get_args
 
 from mlpexp.activation_schema import ParameterOf, names_in
-from mlpexp.composition import Composer, parse_all
+from mlpexp.composition import Composer
 from mlpexp.config import Config
+from mlpexp.overrides import parse_all
 from mlpexp.refusals import ConfigError
 from mlpexp.search.dimensions import Dimension, Value, dimension
 from mlpexp.section import OnlyWith

@@ -23,11 +23,15 @@ def log_delta2_variance(activations: Sequence[Activation], q: Sequence[float], h
     the sign of z alone). The mean of the logarithm lies half the variance below the logarithm of the mean.
     """
     terms = [
-        (3 * float(gaussian_mean(lambda z, one=one: one.derivative(z) ** 4, length, one.kinks))  # type: ignore[misc]
-         / float(mean_square_slope(one, length)) ** 2 - 1) / k
+        (3 * _fourth_moment_of_slopes(one, length) / float(mean_square_slope(one, length)) ** 2 - 1) / k
         for one, length, k in zip(activations, q, hidden_widths, strict=True)
-    ]  # fmt: skip
+    ]
     return np.concatenate([np.cumsum(terms[::-1])[::-1], [0.0]])
+
+
+def _fourth_moment_of_slopes(one: Activation, q: float) -> float:
+    """E[σ′(z)⁴], z ~ N(0, q)."""
+    return float(gaussian_mean(lambda z: one.derivative(z) ** 4, q, one.kinks))
 
 
 def dead_layer_probability(hidden_widths: Sequence[int]) -> float:

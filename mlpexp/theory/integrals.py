@@ -6,6 +6,7 @@ double exponential rule (Takahasi & Mori 1974), whose nodes crowd at the cuts: a
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +45,7 @@ def gaussian_mean(f: Function, variance: ArrayLike, kinks: Sequence[float] = (),
     before = np.full(m.shape, np.nan)
     for step in 0.5 ** np.arange(3, 10):
         place = (m[open_ones], spread[open_ones])
-        total, size = _rule(lambda u, place=place: f_of(u, place), edges[open_ones], step)  # type: ignore[misc]
+        total, size = _rule(partial(f_of, at=place), edges[open_ones], step)
         found[open_ones] = total
         moved = np.abs(total - before[open_ones])
         before[open_ones] = total

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -92,9 +92,9 @@ class RunLog:
         self.next_step = max(step + 1, math.ceil(step * 10 ** (1 / POINTS_A_DECADE)))
         return True
 
-    def _try(self, call: object, *words: object) -> None:
+    def _try(self, call: Callable[..., object], *words: object) -> None:
         """A store that is away stops nobody's training."""
         try:
-            call(*words)  # type: ignore[operator]
+            call(*words)
         except Exception as error:
             self.failed = redact(str(error)).partition("\n")[0]

@@ -125,8 +125,8 @@ def two_classes(data: DataBase) -> Parts:
 
 def parameters(result: Result) -> Floats:
     """(b, w) of a trained network of depth 1 with one output, [q + 1]."""
-    (layer,) = result.network().layers  # type: ignore[misc]
-    return np.concatenate([layer.bias.detach().numpy(), layer.weight.detach().numpy()[0]])
+    state = {name: value.numpy() for name, value in result.network().state_dict().items()}
+    return np.concatenate([state["layers.0.bias"], state["layers.0.weight"][0]])
 
 
 def tables_of(found: Comparison) -> dict[str, pd.DataFrame]:

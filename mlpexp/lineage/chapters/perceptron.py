@@ -4,6 +4,7 @@ Flow: perceptron → **chapter** → finding.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,10 +137,10 @@ def draw(lesson: Lesson) -> Figure:
     return figure
 
 
-def line(axes: object, weights: Floats, **style: object) -> None:
+def line(axes: Any, weights: Floats, **style: Any) -> None:
     """Where b + w·x = 0."""
     bias, normal = weights[0], weights[1:]
     foot = -bias * normal / (normal @ normal)
     along = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
     ends = foot + np.array([[-5.0], [5.0]]) * along
-    axes.plot(ends[:, 0], ends[:, 1], **style)  # type: ignore[attr-defined]
+    axes.plot(ends[:, 0], ends[:, 1], **style)
