@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlpexp.kernel.arithmetic import constant
-from mlpexp.kernel.measurements.step import Step, share_of_zeros
+from mlpexp.kernel.measurements.step import Step
 from mlpexp.kernel.norms import norms
 
 
@@ -28,9 +28,10 @@ def gradient_max(step: Step) -> Tensor:
 
 def gradient_zeros(step: Step) -> Tensor:
     """Share of exact zeros in each layer's weight gradient, [R, L]."""
-    layout = step.layout
-    blocks = [layout.weight_block(step.gradient, block) for block in layout.weight_blocks]
-    return torch.cat([share_of_zeros(block.transpose(0, 1)) for block in blocks]).T
+    layout, gradient = step.layout, step.gradient
+    zeros = torch.eq(gradient, constant(0, gradient), out=torch.empty_like(gradient))
+    blocks = [layout.weight_block(zeros, block) for block in layout.weight_blocks]
+    return torch.cat([block.sum(dim=2) / constant(block.shape[2], zeros) for block in blocks], dim=1)
 
 
 def delta_norm(step: Step) -> Tensor:
