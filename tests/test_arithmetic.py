@@ -110,7 +110,7 @@ PLACES = {
     ),
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
-    *("sort", "scatter_add", "expand_as", "eq", "gt"),
+    *("sort", "scatter_add", "expand_as", "eq", "gt", "detach", "is_complex"),
 }
 CONSTANTS = {"float32", "float64", "int32", "int64", "finfo", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS

@@ -19,6 +19,11 @@ SMALLEST_OF_ROWS = 1e-8
 """The same for rows that are weighed by others' squares before they are added up."""
 
 
+def is_at_hand(x: Tensor) -> bool:
+    """Whether its values can be looked at without waiting for a device."""
+    return x.device.type == "cpu"
+
+
 def norms(blocks: Sequence[Tensor], dims: int, join: int = 0) -> Tensor:
     """√Σx² over the last `dims` dimensions of each block, in double precision, put together along dimension `join`."""
     names = tuple(range(-dims, 0))
@@ -77,7 +82,7 @@ def _reduced(
     if joined.dtype == torch.float64:
         return joined
     judged = judged_by(joined)
-    if joined.device.type != "cpu":  # to look for what is to be done again would wait for the device
+    if not is_at_hand(joined):  # to look for what is to be done again would wait for the device
         exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (len(joined.shape) - len(judged.shape)))
         return torch.where(exact, joined.to(torch.float64), torch.cat([slowly(x) for x in blocks], dim=join))
     smallest, largest = torch.aminmax(judged.flatten(), dim=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlpexp.kernel.measurements.step import Step, share_of_zeros
 from mlpexp.kernel.network import Network, Trace
-from mlpexp.kernel.norms import norms
+from mlpexp.kernel.norms import is_at_hand, norms
 
 SATURATED_SLOPE = 0.05
 """A unit is saturated where |σ′| is less than this share of its largest value."""
@@ -40,7 +40,7 @@ def activation_std(step: Step) -> Tensor:
     square = norms(step.trace.blocks["outputs"], 2).T.square() / step.numbers
     of_mean = step.output_means.square()
     quick, keeps = (square - of_mean).sqrt(), of_mean <= 0.75 * square
-    if square.device.type == "cpu" and keeps.all():
+    if is_at_hand(square) and keeps.all():
         return quick
     return torch.where(keeps, quick, _centred_std(step))
 
