@@ -50,7 +50,7 @@ def test_every_source_trains_from_its_defaults(name: str) -> None:
 
 
 def state_of_the_world() -> tuple[object, ...]:
-    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002 (what packages reseed)
     return random.getstate(), str(legacy), legacy["state"]["key"].tolist(), torch.get_rng_state().tolist()
 
 
@@ -59,7 +59,7 @@ def test_loading_leaves_the_global_generators_alone(name: str) -> None:
     config = installed(name)
     _load.cache_clear()
     random.seed(name)  # a state that no source leaves behind
-    np.random.seed(list(name.encode()))  # noqa: NPY002
+    np.random.seed(list(name.encode()))  # noqa: NPY002 (as such a package does)
     before = state_of_the_world()
     load(config)
     assert state_of_the_world() == before

@@ -124,10 +124,10 @@ def spoken(name: str) -> str:
 
 def title(config: DataBase) -> str:
     """What a caption calls a set: Fashion-MNIST with the pixels of its pictures, of which there are several sizes."""
-    name: str = config.name  # type: ignore[attr-defined]
+    name: str = config.name  # type: ignore[attr-defined]  # each set of the union has one
     if name not in FASHION:
         return spoken(name)
-    side = idx.FASHION_SIDE // config.pooling  # type: ignore[attr-defined]
+    side = idx.FASHION_SIDE // config.pooling  # type: ignore[attr-defined]  # and these have that key
     return f"{spoken(name)}, {side} × {side}"
 
 

@@ -53,7 +53,7 @@ def load(config: "DataBase") -> Dataset:
     """The data set that a config names; kept in memory until its file changes."""
     keys = {key: value for key, value in config.model_dump().items() if key not in SHARED_KEYS}
     hashable = {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
-    dataset = _load(str(config.name), tuple(sorted(hashable.items())), _stamp(keys.get("path")))  # type: ignore[attr-defined]
+    dataset = _load(str(config.name), tuple(sorted(hashable.items())), _stamp(keys.get("path")))  # type: ignore[attr-defined]  # each set of the union has a name
     if config.label_noise > 0 and dataset.task == "regression":
         raise DataError(
             f"data.label_noise={config.label_noise:g} replaces labels by other classes, but {dataset.name} is a "
@@ -98,7 +98,7 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
+        np.random.set_state(legacy)  # noqa: NPY002 (theirs, as above)
 
 
 def _stamp(path: str | None) -> object:
