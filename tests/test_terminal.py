@@ -50,6 +50,8 @@ WORKS = {
     "refused points": ("sweep", "model.depth=2,0,3", "optimizer.learning_rate=-1,0.1"),
     "unknown": ("show", "nonesuch"),
 }
+DRAWN = ("runs", "show", "compare")
+"""Looks that are drawn with colours and lines where the terminal has them; the others are words alone."""
 MAY_FAIL = {"refused": 2, "refused points": 2, "unknown": 2}
 
 
@@ -112,8 +114,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("environment", [{}, POOR], ids=["usual", "poor"])
-@pytest.mark.parametrize("name", [*LOOKS, *WORKS])
+@pytest.mark.parametrize(
+    ("name", "environment"),
+    [
+        *(pytest.param(name, POOR, id=f"{name}-poor") for name in (*LOOKS, *WORKS)),
+        *(pytest.param(name, {}, id=f"{name}-usual") for name in (*DRAWN, *WORKS)),
+    ],
+)
 def test_a_command_fits_its_terminal(name: str, environment: dict[str, str], outputs: Path, tmp_path: Path) -> None:
     prints = [row["fingerprint"] for row in rows(outputs)]
     asked = (LOOKS | WORKS)[name]
