@@ -42,10 +42,10 @@ def told_in(text: str) -> Told:
     """Description and unit, empty where the text says nothing; raises SyntaxError where it is no Python."""
     tree = ast.parse(text)
     paragraph = (ast.get_docstring(tree) or "").partition("\n\n")[0]
-    unit = ""
+    unit: object = ""
     for line in tree.body:
         if isinstance(line, ast.Assign) and [getattr(t, "id", "") for t in line.targets] == ["UNIT"]:
-            unit = line.value.value if isinstance(line.value, ast.Constant) else ""  # type: ignore[assignment]
+            unit = line.value.value if isinstance(line.value, ast.Constant) else ""
     return Told(" ".join(paragraph.split()), unit if isinstance(unit, str) else "")
 
 

@@ -38,7 +38,7 @@ from mlpexp.shapes import layout_of
 FOOTER_BYTES, RECORD_BYTES = 1024, 256 << 20
 """Bytes of a parquet file's footer for a column and group; bytes of all records being written."""
 WAITING = 8
-"""Threads that wait for the disk: ten files a run, one after the other, took as long as a tenth of training."""
+"""Threads that wait for the disk: files that were waited for one after the other took several times as long."""
 
 WEIGHTS = {"parameters": "final", "best": "best"}
 """What the two rows of a lane's state are called in its folder."""

@@ -16,7 +16,7 @@ from mlpexp.dashboard import starts_well
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'mlpexp[dev]'")
 
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402 (after the skip)
 
 BINARY, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [

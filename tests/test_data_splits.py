@@ -50,22 +50,26 @@ def test_groups_stay_whole_and_classes_in_proportion(seed: int, groups: int) -> 
         assert np.abs(counts - share * np.bincount(dataset.targets)).max() <= (3 if groups == 5000 else 12)
 
 
+ASKED: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+    ({"validation": 100, "test": 50}, (450, 100, 50)),
+    ({"validation": 100, "test": 0.25}, (350, 100, 150)),
+    ({"validation": 0.25, "test": 100}, (350, 150, 100)),
+    ({"validation": 0, "test": 100}, (500, 0, 100)),
+    ({"validation": 3, "test": 3}, (594, 3, 3)),
+]
+ONE_ROW: tuple[dict[str, Any], tuple[int, ...]] = ({"validation": 1, "test": 0.5}, (299, 1, 300))
+"""Three classes cannot be in a part of one row."""
+
+
 @pytest.mark.parametrize(
-    ("keys", "sizes"),
+    ("task", "keys", "sizes"),
     [
-        ({"validation": 100, "test": 50}, (450, 100, 50)),
-        ({"validation": 100, "test": 0.25}, (350, 100, 150)),
-        ({"validation": 0.25, "test": 100}, (350, 150, 100)),
-        ({"validation": 0, "test": 100}, (500, 0, 100)),
-        ({"validation": 3, "test": 3}, (594, 3, 3)),
-        ({"validation": 1, "test": 0.5}, (299, 1, 300)),
+        *(("classes", *asked) for asked in ASKED),
+        *((task, *asked) for task in ("regression", "groups") for asked in (*ASKED, ONE_ROW)),
     ],
 )
-@pytest.mark.parametrize("task", ["classes", "regression", "groups"])
 def test_parts_have_the_numbers_of_examples_asked_for(task: str, keys: dict[str, Any], sizes: tuple[int, ...]) -> None:
     """Whole groups come as near to it as they can; classes stay in proportion."""
-    if task == "classes" and keys["validation"] == 1:
-        pytest.skip("three classes cannot be in a part of one row")
     dataset = grouped(groups=5000) if task == "groups" else without_groups(task)
     parts = part_rows(dataset, Split(**keys))
     assert sorted(np.concatenate(parts)) == list(range(600))

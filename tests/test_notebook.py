@@ -21,7 +21,6 @@ def test_a_new_question_takes_about_twenty_lines(notebook: Any) -> None:
     assert not any(cell.get("outputs") for cell in notebook.cells)  # kept without what it printed
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_notebook_goes_from_a_question_to_a_figure(
     notebook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def measure(step):
         sizes = [torch.linalg.vector_norm(x, dim=(1, 2)) for x in (update, gradient)]
         found.append(-(update * gradient).sum(dim=(1, 2)) / (sizes[0] * sizes[1]))
     return torch.stack(found, dim=1)
-'''  # noqa: W291
+'''  # noqa: W291 (the text ends a line with blanks on purpose)
 LARGEST = f"{HEAD}def measure(step): return torch.stack([d.abs().amax(dim=(1, 2)) for d in step.deltas]).amax(dim=0)\n"
 
 

@@ -90,7 +90,7 @@ class Classifier(L.LightningModule):
 def main(config: Run) -> None:
     """Train one run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("ignore")  # of the peer, about how it is used here: no matter of a rate
     torch.set_num_threads(1)
     L.seed_everything(config.seed, verbose=False)
     x, y = load_digits(return_X_y=True)

@@ -95,7 +95,7 @@ def lightning_steps(options: argparse.Namespace) -> Callable[[], int]:
     from lightning_run import Classifier, Run
     from torch.utils.data import DataLoader, TensorDataset
 
-    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("ignore")  # of the peer, about how it is used here: no matter of a rate
     torch.set_num_threads(1)
     store = f"sqlite:///{tempfile.mkdtemp()}/mlflow.db"
     examples = TensorDataset(torch.randn(17 * BATCH, 64), torch.randint(10, (17 * BATCH,)))
