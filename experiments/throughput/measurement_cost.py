@@ -155,12 +155,17 @@ def main() -> None:
             peers = backpack(width, activation)
             found += list(ratios(peers, "torch, bare", options.rounds)) if peers else []
             rows += [(width, activation, lanes, *one) for one in found]
+            write(rows)
             print(f"\nwidth {width}, {activation}, {lanes} lanes")
             for name, factor, milliseconds in found:
                 print(f"  {name:28} × {factor:6.2f}  {milliseconds:8.2f} ms a step")
     print("\npublished, elsewhere:")
     for name, factor in PUBLISHED.items():
         print(f"  {name:40} × {factor:g}")
+
+
+def write(rows: list[tuple[int, str, int, str, float, float]]) -> None:
+    """The table so far: whoever stops after some shapes keeps them."""
     with (HERE / "measurement_cost.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["width", "activation", "lanes", "variant", "factor", "milliseconds_a_step"])
