@@ -88,7 +88,7 @@ def _command(words: Sequence[str]) -> int:
         commands.add_parser(name, help=text, add_help=False)
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
-    ui.add_argument("--optuna", action="store_true", help="open optuna-dashboard on the studies of searches instead")
+    ui.add_argument("--optuna", action="store_true", help="the studies of searches in optuna-dashboard as well")
     ui.add_argument("--storage", help="with --optuna: the database that search.storage names; the journal unless given")
     ui.add_argument("--sweep", help="open the comparison of the runs of this sweep")
     ui.add_argument("--port", type=int, default=0, help="0: a free one")
@@ -229,9 +229,9 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    """MLflow's server, or optuna-dashboard, on loopback, until Ctrl-C."""
+    """MLflow's server, and optuna-dashboard beside it if asked for, on loopback, until Ctrl-C."""
     from mlpexp.dashboard import serve, serve_studies
 
     if options.optuna:
-        return serve_studies(options.outputs, options.storage, options.port)
+        return serve_studies(options.outputs, options.storage, options.port, options.sweep)
     return serve(options.outputs, options.port, options.sweep)

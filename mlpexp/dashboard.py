@@ -10,6 +10,7 @@ import time
 import webbrowser
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import entry_points, version
 from importlib.util import find_spec
@@ -27,11 +28,33 @@ STUDIES = "optuna.journal"
 """The file in an outputs folder that keeps the studies of searches."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """What is started, where it opens, and what is told of it."""
+
+    name: str
+    words: list[str]
+    address: str
+    more: tuple[str, ...] = ()
+
+
 def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
     """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code.
 
     It opens at the list of experiments, or at the charts of one sweep.
     """
+    return _until_ctrl_c([_runs(outputs, port, sweep)])
+
+
+def serve_studies(outputs: str, storage: str | None = None, port: int = 0, sweep: str | None = None) -> int:
+    """The same, and beside it the studies of searches in optuna-dashboard: alone where nothing is tracked."""
+    studies = _studies(outputs, storage)
+    tracked = (Path(absolute_outputs(outputs)) / "mlflow.db").exists()
+    return _until_ctrl_c([*([_runs(outputs, port, sweep)] if tracked else []), studies])
+
+
+def _runs(outputs: str, port: int, sweep: str | None) -> Server:
+    """MLflow's server."""
     database = Path(absolute_outputs(outputs)) / "mlflow.db"
     if not database.exists():
         raise ConfigError([f"{database} does not exist; train something first: mlpexp train"])
@@ -42,47 +65,58 @@ def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
     addresses.keep(database.parent, port, begin)
     ready = [f"{name}: {address}{views.page(experiment, name)}" for experiment, name in ready_views(database)]
     notice = views.unknown(version("mlflow"))
-    return _until_ctrl_c(command(database, port), address + page, [*ready, *([notice] if notice else [])])
+    return Server("dashboard", command(database, port), address + page, (*ready, *([notice] if notice else [])))
 
 
-def serve_studies(outputs: str, storage: str | None = None, port: int = 0) -> int:
-    """Serve the studies of searches in optuna-dashboard on loopback until Ctrl-C; returns the server's exit code."""
+def _studies(outputs: str, storage: str | None) -> Server:
+    """optuna-dashboard."""
     journal = Path(absolute_outputs(outputs)) / STUDIES
     if storage is None and not journal.exists():
         raise ConfigError([f"{journal} does not exist; search something first: mlpexp sweep search=tpe …"])
     if find_spec("optuna_dashboard") is None:
         raise ConfigError(["optuna-dashboard is not installed: pip install 'mlpexp[dashboard]'"])
-    port = port or free_port()
+    port = free_port()
     words = [sys.executable, "-c", "from optuna_dashboard._cli import main; main()", storage or str(journal)]
-    return _until_ctrl_c(
-        [*words, "--host", "127.0.0.1", "--port", str(port), "--server", "wsgiref"],
-        f"http://127.0.0.1:{port}/dashboard",
-    )
+    listening = ["--host", "127.0.0.1", "--port", str(port), "--server", "wsgiref"]
+    return Server("studies", [*words, *listening], f"http://127.0.0.1:{port}/dashboard")
 
 
-def _until_ctrl_c(words: list[str], address: str, more: Sequence[str] = ()) -> int:
-    """Run a server in a process group of its own, so that nothing of it is left behind; what it says of itself is left
-    out, but for errors. Its address is told, and opened, once it answers: a browser that came earlier would show an
-    error, and stay with it.
+def _until_ctrl_c(servers: Sequence[Server]) -> int:
+    """Run servers in process groups of their own, so that nothing of them is left behind; what they say of themselves
+    is left out, but for errors. Where one ends, all do. Addresses are told, and opened, once they answer: a browser
+    that came earlier would show an error, and stay with it.
     """
-    server = subprocess.Popen(words, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        while server.poll() is None and not _answers(address):
+        for one in servers:
+            started.append(
+                subprocess.Popen(one.words, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL)
+            )
+        while not _ended(started) and not all(_answers(one.address) for one in servers):
             time.sleep(0.1)
-        if server.poll() is not None:
-            return server.returncode
-        print("\n".join([f"dashboard: {address}", *more, "Ctrl-C ends it"]), flush=True)
-        if os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"):
-            webbrowser.open(address)
-        return server.wait()
+        if not _ended(started):
+            told = [line for one in servers for line in (f"{one.name}: {one.address}", *one.more)]
+            print("\n".join([*told, "Ctrl-C ends it"]), flush=True)
+            if os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"):
+                for one in servers:
+                    webbrowser.open(one.address)
+        while not _ended(started):
+            time.sleep(0.2)
+        return next(code for code in (process.poll() for process in started) if code is not None)
     except KeyboardInterrupt:
         return 0
     finally:
-        if server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(timeout=20)
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in started:
+            process.wait(timeout=20)
+
+
+def _ended(started: Sequence[subprocess.Popen[bytes]]) -> bool:
+    return any(process.poll() is not None for process in started)
 
 
 def _answers(address: str) -> bool:

@@ -4,12 +4,13 @@ other packages bring (entry point `mlflow.app`). Only that server imports this.
 Flow: mlpexp ui → mlflow server --app-name mlpexp → **dashboard_app** → the page after `#`.
 
 MLflow's page keeps its settings in the browser, for each address anew: it begins with its side for language models, and
-unfolds a chat. The start page says what a person would otherwise click away, where nothing is said yet.
+unfolds a chat. The start page says what a person would otherwise click away, where nothing is said yet. MLflow's page
+also asks who is logged in, and calls it an error in the browser's console where nothing answers; here: nobody is.
 """
 
 from mlflow.server.fastapi_app import app
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 SETTINGS = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
@@ -29,4 +30,10 @@ async def start(_: Request) -> HTMLResponse:
     return HTMLResponse(PAGE)
 
 
-app.router.routes.insert(0, Route("/start", start))  # MLflow's own page answers to everything that follows
+async def nobody(_: Request) -> JSONResponse:
+    """Who is logged in: a server without a login has no users."""
+    return JSONResponse({"user": None})
+
+
+MORE = [Route("/start", start), Route("/ajax-api/2.0/mlflow/users/current", nobody)]
+app.router.routes[:0] = MORE  # MLflow's own page answers to everything that follows

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlpexp.bulk_tracking import BulkWriter
@@ -22,6 +22,7 @@ from mlpexp.refusals import redact
 from mlpexp.results import Result
 from mlpexp.run_note import FLOW_PAGE, NOTE, edition, filled, is_ours, note_of, pictures_note, search_note
 from mlpexp.shown import Shown
+from mlpexp.tracking_database import known_runs, let_readers_in, store_uri
 from mlpexp.views import POINT, known, metrics_in, note, tags, unknown
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -39,11 +40,6 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 for _talker in ("mlflow", "alembic", "urllib3"):
     logging.getLogger(_talker).setLevel(logging.ERROR)
-
-
-def store_uri(tracking: Tracking, outputs: Path) -> str:
-    """The tracking store's URI; an SQLite database below outputs unless the config names one."""
-    return tracking.uri or f"sqlite:///{outputs / 'mlflow.db'}"
 
 
 class Store:
@@ -196,7 +192,7 @@ class Store:
             client, experiment = _open(uri, self.tracking.experiment, str(self.outputs))
             self.experiment = experiment.experiment_id
             self.place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
-            self.known = _known(uri, self.experiment)
+            self.known = known_runs(uri, self.experiment)
             self.bulk = BulkWriter.of(uri, experiment.experiment_id, experiment.artifact_location)
             self.client = client
         return self.client
@@ -319,24 +315,6 @@ def _named_errors() -> Iterator[None]:
         raise RuntimeError(redact(str(error)) or type(error).__name__) from None
 
 
-def _known(uri: str, experiment: str) -> dict[str, list[str]] | None:
-    """Fingerprint → run ids of all that an SQLite store holds, read at once; None where the store must be asked."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    query = (
-        "SELECT tags.value, tags.run_uuid FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
-        "WHERE tags.key = 'mlpexp.fingerprint' AND runs.experiment_id = ? AND runs.lifecycle_stage = 'active'"
-    )
-    try:
-        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=60)) as connection:
-            found: dict[str, list[str]] = {}
-            for fingerprint, run_id in connection.execute(query, (experiment,)):
-                found.setdefault(fingerprint, []).append(run_id)
-            return found
-    except sqlite3.Error:  # another layout of the tables: ask MLflow run by run
-        return None
-
-
 def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experiment]:
     """A client, and the experiment; database and experiment are made where they are missing."""
     from filelock import FileLock
@@ -345,9 +323,10 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
     with FileLock(f"{outputs}/.tracking.lock"):  # two processes that create one database destroy it
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
-        if uri.startswith("sqlite:///"):
-            _let_readers_in(uri.removeprefix("sqlite:///"))
+        let_readers_in(uri)
         if found is None:
+            if uri == store_uri(Tracking(), Path(outputs)):
+                _explain_default(client)
             place = None if uri.startswith("http") else f"{outputs}/artifacts/{experiment}"  # a server has its own
             return client, client.get_experiment(client.create_experiment(experiment, artifact_location=place))
         if found.lifecycle_stage == "deleted":
@@ -355,7 +334,9 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
         return client, found
 
 
-def _let_readers_in(database: str) -> None:
-    """Write-ahead log: the dashboard reads while runs are written."""
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+def _explain_default(client: MlflowClient) -> None:
+    """MLflow makes an experiment by itself, which stays empty: its page tells where the runs are."""
+    default = client.get_experiment_by_name("Default")
+    if default is not None and NOTE not in default.tags:
+        told = "MLflow makes this experiment by itself, and mlpexp leaves it empty: [its runs](#/experiments)."
+        client.set_experiment_tag(default.experiment_id, NOTE, told)

@@ -1,19 +1,17 @@
-"""Looking at what is recorded: the index, conditions, lists, pages, comparisons, tables."""
+"""Looking at what is recorded: conditions, lists, pages, comparisons, tables."""
 
 import csv
 import io
 import json
 import os
-import shutil
-import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
-from runs_fixtures import command, composed
+from runs_fixtures import command
 
 import mlpexp
-from mlpexp.browse import comparison, index
+from mlpexp.browse import comparison
 from mlpexp.browse.choosing import chosen
 from mlpexp.browse.page import page
 from mlpexp.browse.selection import Condition, key_named, select, sort, varying
@@ -22,109 +20,12 @@ from mlpexp.cli import main
 from mlpexp.figures import png
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result, recorded
-from mlpexp.runner import run
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five runs: two depths with two seeds each, and one that diverged; a sweep and a study name some of them."""
-    folder = tmp_path_factory.mktemp("browse")
-    place = f"outputs={folder}"
-    diverging = composed(place, "optimizer=gradient_descent", "optimizer.learning_rate=1e20")
-    results = run([composed(place, "replicates=2"), composed(place, "replicates=2", "model.depth=3"), diverging], True)
-    shallow = [one.fingerprint for one in results[:2]]
-    (folder / "sweeps").mkdir()
-    (folder / "sweeps" / "1a2b3c4d.json").write_text(json.dumps({"sweep": "1a2b3c4d", "runs": shallow}))
-    study = folder / "studies" / "depths" / "quick"
-    study.mkdir(parents=True)
-    (study / "runs.json").write_text(json.dumps({"rows": [{"runs": shallow[:1]}], "searched": shallow[1:]}))
-    (study / "claims.json").write_text(json.dumps({"verdict": "refuted"}))
-    return folder
-
-
-@pytest.fixture
-def copy(outputs: Path, tmp_path: Path) -> Path:
-    """The same runs in a folder that a test may spoil."""
-    shutil.copytree(outputs, tmp_path / "copy")
-    return tmp_path / "copy"
+from mlpexp.run_index import rows
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     assert main(words) == code
     return capsys.readouterr().out
-
-
-# --- the index ---
-
-
-def test_a_row_is_what_the_run_folder_says(outputs: Path) -> None:
-    rows = {row["fingerprint"]: row for row in index.rows(outputs)}
-    assert set(rows) == {one.fingerprint for one in recorded(outputs)}
-    for one in recorded(outputs):
-        row = rows[one.fingerprint]
-        assert (row["name"], row["status"], row["point"]) == (one.name, one.status, one.config.point())
-        assert {name: row[name] for name in one.scores} == one.scores
-        assert {key: row[key] for key in one.config.flat()} == one.config.flat()
-        assert row["folder"] == str(one.folder)
-
-
-def test_the_index_follows_runs_that_come_change_and_go(copy: Path) -> None:
-    before = index.rows(copy)
-    gone, changed = before[0], before[1]
-    shutil.rmtree(gone["folder"])
-    file = Path(changed["folder"]) / "result.json"
-    content = json.loads(file.read_text())
-    file.unlink()
-    file.write_text(json.dumps(content | {"status": "stopped_early"}))
-    after = {row["fingerprint"]: row["status"] for row in index.rows(copy)}
-    assert gone["fingerprint"] not in after
-    assert after[changed["fingerprint"]] == "stopped_early"
-    assert len(after) == len(before) - 1
-
-
-@pytest.mark.parametrize("content", [b"", b"no database " * 1000, "cut", "flipped", "other make"])
-def test_a_damaged_index_is_made_again(copy: Path, content: bytes | str) -> None:
-    before, file = index.rows(copy), copy / index.FILE
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif content == "cut":
-        file.write_bytes(file.read_bytes()[:9000])
-    elif content == "flipped":
-        with sqlite3.connect(file) as database:
-            database.execute("UPDATE runs SET content = substr(content, 2)")
-        database.close()
-    else:
-        with sqlite3.connect(file) as database:
-            database.execute("UPDATE make SET of = 'older'")
-            database.execute("UPDATE runs SET content = '{}'")
-        database.close()
-    assert index.rows(copy) == before
-
-
-def test_what_is_known_is_not_read_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = index.rows(copy)
-    monkeypatch.setattr(index, "row_of", lambda folder: pytest.fail(f"{folder} was read again"))
-    assert index.rows(copy) == before
-
-
-def test_what_was_just_trained_is_known_and_what_is_trained_again_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, place = composed("training.epochs=1", f"outputs={tmp_path}"), tmp_path.resolve()
-    (trained_once,) = run(config, quiet=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(index, "row_of", lambda folder: pytest.fail(f"{folder} was read again"))
-        (row,) = index.rows(place)
-    assert row == {**index.row_of(trained_once.folder), "folder": str(trained_once.folder)}
-    (again,) = run(composed("training.epochs=1", "rerun=true", f"outputs={tmp_path}"), quiet=True)
-    (newer,) = index.rows(place)
-    assert newer["started"] == again.facts["started"] > row["started"]
-
-
-def test_an_index_that_cannot_be_written_stops_no_training(tmp_path: Path) -> None:
-    (tmp_path / index.FILE).mkdir()
-    (result,) = run(composed("training.epochs=1", f"outputs={tmp_path}"), quiet=True)
-    assert [row["fingerprint"] for row in index.rows(tmp_path)] == [result.fingerprint]
 
 
 def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +36,7 @@ def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(copy: Path, capsy
     with pytest.raises(ConfigError, match=f"{folder.name} is damaged"):
         mlpexp.load(copy)
     with pytest.raises(ConfigError, match="remove it, and the run trains again"):
-        chosen(folder.name, index.rows(copy), copy)
+        chosen(folder.name, rows(copy), copy)
 
 
 # --- conditions ---
@@ -179,14 +80,14 @@ def test_sweeps_and_studies_select_their_runs(outputs: Path) -> None:
     assert set(mlpexp.load(outputs, sweep="1a2b3c4d")["model.depth"]) == {2}
     for name in ("depths", "depths/quick"):
         assert len(mlpexp.load(outputs, study=name)) == 2
-    rows = index.rows(outputs)
-    assert len(select(rows, ["sweep!=1a2b3c4d"], outputs)) == len(rows) - 2
+    known = rows(outputs)
+    assert len(select(known, ["sweep!=1a2b3c4d"], outputs)) == len(known) - 2
     with pytest.raises(ConfigError, match=r"no sweep is called '1a2b3c4e'; did you mean 1a2b3c4d\?"):
-        select(rows, ["sweep=1a2b3c4e"], outputs)
+        select(known, ["sweep=1a2b3c4e"], outputs)
 
 
 def test_what_varies_is_told_without_what_its_group_tells(outputs: Path) -> None:
-    found = varying(index.rows(outputs))
+    found = varying(rows(outputs))
     assert {"model.depth", "optimizer.name", "seed"} <= set(found)
     assert "optimizer.beta1" not in found
 
@@ -220,7 +121,7 @@ def test_runs_fits_a_narrow_terminal_and_says_what_it_left_out(outputs: Path) ->
 
 
 def test_runs_loads_nothing_heavy_once_the_index_is_made(outputs: Path) -> None:
-    index.rows(outputs)
+    rows(outputs)
     heavy = ("torch", "mlflow", "pandas", "numpy", "pyarrow", "scipy", "hydra", "matplotlib")
     program = (
         "import sys\nfrom mlpexp.cli import main\nassert main(['runs', 'status=finished', '--csv']) == 0\n"
@@ -250,15 +151,15 @@ def test_runs_of_nothing_say_how_to_begin(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_run_is_meant_by_fingerprint_prefix_name_or_folder(outputs: Path) -> None:
-    rows, one = index.rows(outputs), next(iter(recorded(outputs)))
-    others = [row["fingerprint"] for row in rows if row["fingerprint"] != one.fingerprint]
+    known, one = rows(outputs), next(iter(recorded(outputs)))
+    others = [row["fingerprint"] for row in known if row["fingerprint"] != one.fingerprint]
     prefix = next(p for n in range(1, 17) if not any(o.startswith(p := one.fingerprint[:n]) for o in others))
     for word in (one.fingerprint, prefix, one.name, str(one.folder)):
-        assert chosen(word, rows, outputs) == one
+        assert chosen(word, known, outputs) == one
     with pytest.raises(ConfigError, match=f"did you mean {one.name}"):
-        chosen(one.name + "9", rows, outputs)
+        chosen(one.name + "9", known, outputs)
     with pytest.raises(ConfigError, match=r"5 runs are called ''.*, …; give a fingerprint"):
-        chosen("", rows, outputs)
+        chosen("", known, outputs)
 
 
 def test_the_page_of_a_run_tells_it_whole(outputs: Path) -> None:

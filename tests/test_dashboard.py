@@ -153,32 +153,48 @@ def test_the_server_is_private_and_quiet() -> None:
     assert environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
-def test_studies_of_searches_open_in_optuna_dashboard(tmp_path: Path) -> None:
-    """Loopback alone, from the journal in the outputs folder; ended as MLflow's server is."""
+def test_studies_of_searches_open_beside_the_runs(tmp_path: Path) -> None:
+    """Both on loopback alone, the studies from the journal in the outputs folder; ended together."""
     pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
     driven(asked("random", 3), tmp_path)
+    Store(Tracking(), tmp_path).open()
     port = free_port()
     words = [sys.executable, "-m", "mlpexp", "ui", "--optuna", "--outputs", str(tmp_path), "--port", str(port)]
     quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-    process = subprocess.Popen(words, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    family = []
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
-                    studies = json.loads(answer.read())["study_summaries"]
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        assert [one["study_name"] for one in studies] == ["study"]
+        told = dict(line.strip().split(": ", 1) for line in iter(process.stdout.readline, "Ctrl-C ends it\n"))
+        assert told["dashboard"].startswith(f"http://127.0.0.1:{port}/")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+            assert answer.read() == b"OK"
+        place = told["studies"].removesuffix("/dashboard")
+        with urllib.request.urlopen(f"{place}/api/studies", timeout=10) as answer:
+            assert [one["study_name"] for one in json.loads(answer.read())["study_summaries"]] == ["study"]
         family = psutil.Process(process.pid).children(recursive=True)
+        listening = {
+            connection.laddr.ip
+            for one in family
+            for connection in one.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
+    process.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_studies_open_alone_where_nothing_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
+    (tmp_path / "optuna.journal").touch()
+    started: list[str] = []
+    monkeypatch.setattr("mlpexp.dashboard._until_ctrl_c", lambda servers: started.extend(one.name for one in servers))
+    main(["ui", "--optuna", "--outputs", str(tmp_path)])
+    assert started == ["studies"]
 
 
 def test_without_a_search_there_is_no_study_to_open(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from forks import source
 from runs_fixtures import SMALL, command
 
 from mlpexp import composition
-from mlpexp.browse.index import rows
+from mlpexp.run_index import rows
 from mlpexp.runner import run
 
 COLUMNS = 80

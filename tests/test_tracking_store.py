@@ -15,7 +15,8 @@ from tracked_runs import shown_in
 from mlpexp.config import Config, Tracking
 from mlpexp.illustration import illustrate
 from mlpexp.runner import run
-from mlpexp.tracking import Store, show_runs, store_uri
+from mlpexp.tracking import Store, show_runs
+from mlpexp.tracking_database import store_uri
 
 
 def test_two_processes_may_open_one_new_store_at_the_same_time(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ Flow: index → **choosing** → page, comparison.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlpexp.browse.index import Row
 from mlpexp.refusals import ConfigError, nearest
 from mlpexp.results import Result
+from mlpexp.run_index import Row
 
 FEWEST_CHARACTERS, TOLD = 1, 4
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mlpexp.browse.choosing import chosen
-from mlpexp.browse.index import rows
 from mlpexp.browse.text_pictures import sparkline
 from mlpexp.records import metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
+from mlpexp.run_index import rows
 from mlpexp.verdicts import power_of_ten
 
 CURVE = 16

@@ -136,8 +136,8 @@ def _names(name: str) -> Iterable[str]:
         folder = outputs / "runs"
         return os.listdir(folder) if folder.is_dir() else ()
     if name == "runs":
-        from mlpexp.browse.index import rows
         from mlpexp.browse.selection import MEMBERSHIPS, keys
+        from mlpexp.run_index import rows
 
         return (f"{key}=" for key in (*keys(rows(outputs.absolute())), *MEMBERSHIPS))
     if name == "study":

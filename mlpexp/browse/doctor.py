@@ -17,12 +17,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from mlpexp.browse.index import Row, rows
 from mlpexp.browse.leftovers import leftovers
 from mlpexp.dashboard import starts_well
 from mlpexp.leases import has_expired
 from mlpexp.letters import folded
 from mlpexp.numerics import ENVIRONMENT
+from mlpexp.run_index import Row, rows
 
 OK, OPTIONAL, WARNING, BROKEN = "ok", "optional", "warning", "broken"
 LEAST_BYTES, FEW_BYTES = 200 << 20, 2 << 30

@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlpexp.browse.index import Row, rows
 from mlpexp.browse.selection import key_named, keys, select, sort, varying
 from mlpexp.letters import in_width
+from mlpexp.run_index import Row, rows
 
 SHOWN = 30
 MOST_VARYING = 6

@@ -14,7 +14,6 @@ from textwrap import wrap
 import numpy as np
 
 from mlpexp.browse.choosing import chosen
-from mlpexp.browse.index import rows
 from mlpexp.browse.selection import memberships, runs_in
 from mlpexp.browse.text_pictures import profile_lines, sparkline
 from mlpexp.config import Config
@@ -23,6 +22,7 @@ from mlpexp.own_measurement_text import Told, told_in
 from mlpexp.records import PARTS, Array, metric
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
+from mlpexp.run_index import rows
 from mlpexp.verdicts import power_of_ten
 
 CURVE = 40

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpexp.browse.choosing import chosen
-from mlpexp.browse.index import rows
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
+from mlpexp.run_index import rows
 
 if TYPE_CHECKING:
     from mlpexp.data.dataset import Parts

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from mlpexp.browse.index import Row
 from mlpexp.refusals import ConfigError, nearest
+from mlpexp.run_index import Row
 
 ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpexp.browse.index import rows
 from mlpexp.browse.selection import select, varying, words_of
 from mlpexp.config import absolute_outputs
 from mlpexp.refusals import ConfigError
 from mlpexp.results import Result
+from mlpexp.run_index import rows
 
 if TYPE_CHECKING:
     import pandas as pd

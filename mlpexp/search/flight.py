@@ -18,9 +18,10 @@ from mlpexp.execution import Task
 from mlpexp.leases import Leases
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
-from mlpexp.runner import POLL_SECONDS, Attempts, WholePoints, look, place, tracker
+from mlpexp.runner import POLL_SECONDS, Attempts, look, place
 from mlpexp.salvage import salvage
 from mlpexp.signals import ask_to_leave, evaluations
+from mlpexp.tracker import WholePoints, tracker
 
 FIRST_ROUND = 2
 """Seeds of a trial that are trained before its first comparison by seeds; every later round doubles their number."""

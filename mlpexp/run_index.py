@@ -1,6 +1,6 @@
 """One small SQLite file that knows every run folder: rows of flat values, read in a fraction of a second.
 
-Flow: run folders → **index** → selection → listing, tables. It is a view, never a record: it catches up with the
+Flow: run folders → **run_index** → browse. It is a view, never a record: it catches up with the
 folders whenever it is asked, remembers what a command has just trained, and is made again where it is damaged or was
 made by another version of the schema.
 """
@@ -88,7 +88,7 @@ def _prepared(file: Path | str) -> sqlite3.Connection:
 @lru_cache(maxsize=1)
 def make() -> str:
     """What a row follows from beside the run's folder: the schema's text. A new key has its default in old runs."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent
     own = (package / "config.py", package / "results.py", Path(__file__).resolve())
     files = [*package.glob("*_schema.py"), *own]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
