@@ -181,7 +181,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _data(options: argparse.Namespace) -> int:
     """The list of data sources, or one of them."""
-    from mlpexp.display import show_data, show_data_list
+    from mlpexp.data_tables import show_data, show_data_list
 
     if options.name is None:
         show_data_list()

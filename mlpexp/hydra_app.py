@@ -244,8 +244,8 @@ def _job(composed: DictConfig, codes: list[int]) -> float | None:
 def _train(config: Config) -> float | None:
     from rich.console import Console
 
-    from mlpexp.display import show_places, show_profiles, show_scores
     from mlpexp.runner import run
+    from mlpexp.score_tables import show_places, show_profiles, show_scores
     from mlpexp.verdicts import validation_score
 
     results = run(config)

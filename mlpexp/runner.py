@@ -16,13 +16,14 @@ from pathlib import Path
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display, counted
-from mlpexp.execution import Executor, Task, executor
+from mlpexp.execution import Executor, executor
 from mlpexp.leases import Leases, holds
 from mlpexp.planning import Order, plan, warnings
 from mlpexp.results import Result
 from mlpexp.run_index import remember
 from mlpexp.salvage import salvage
 from mlpexp.signals import Progress
+from mlpexp.task import Task
 from mlpexp.tracker import Track, tracker
 
 POLL_SECONDS, WAIT_SECONDS = 0.1, 0.5

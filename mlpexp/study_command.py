@@ -14,13 +14,14 @@ from rich.console import Console
 from mlpexp import packing, study_template
 from mlpexp.claims import overall
 from mlpexp.config import Config, absolute_outputs
-from mlpexp.display import counted, show_places
+from mlpexp.display import counted
 from mlpexp.gallery import result_of, spelt_minutes, write_gallery
 from mlpexp.letters import folded, in_width
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import Result
 from mlpexp.run_note import NOTE, file_link
 from mlpexp.runner import RunError
+from mlpexp.score_tables import show_places
 from mlpexp.study import Manifest, Runs, composed, figure_folder, train
 from mlpexp.study_all import run_all
 from mlpexp.study_definition import Study, all_studies, open_study

@@ -21,13 +21,14 @@ from rich.console import Console
 from mlpexp import yaml_text
 from mlpexp.composition import Composer
 from mlpexp.config import Config, absolute_outputs, digest
-from mlpexp.display import counted, show_places, show_points, show_profiles, spelt
+from mlpexp.display import counted, spelt
 from mlpexp.estimates import training_seconds
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.overrides import parse, plain
 from mlpexp.planning import Order, accept
 from mlpexp.results import Result
 from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
+from mlpexp.score_tables import show_places, show_points, show_profiles
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
 from mlpexp.verdicts import points, validation_score, varying

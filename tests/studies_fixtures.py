@@ -11,7 +11,8 @@ import pytest
 
 from mlpexp.config import Config
 from mlpexp.study import composed
-from mlpexp.study_definition import Part, Point, Study, open_study
+from mlpexp.study_definition import Point, Study, open_study
+from mlpexp.study_schema import Part
 
 World = Callable[..., Any]
 """What one run of a point (point, config, generator) gives: its scores, and what the study's `read` would add, as a

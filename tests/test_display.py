@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 from runs_fixtures import SILENT, composed, trained
 
-from mlpexp.display import Display, show_places, show_profiles, show_scores
+from mlpexp.display import Display
 from mlpexp.results import Result
+from mlpexp.score_tables import show_places, show_profiles, show_scores
 
 COLUMNS = 80
 

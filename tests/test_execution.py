@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from runs_fixtures import composed
 
-from mlpexp.execution import ENVIRONMENT, Local, Serial, Task, executor, train_cohort
+from mlpexp.execution import ENVIRONMENT, Local, Serial, executor, train_cohort
 from mlpexp.planning import plan
 from mlpexp.results import Result
+from mlpexp.task import Task
 
 
 def task(outputs: Path, data_digest: str | None = None) -> Task:

@@ -14,6 +14,7 @@ from runs_fixtures import composed, everything
 from mlpexp.config import Config
 from mlpexp.results import Result
 from mlpexp.runner import RunError, run
+from mlpexp.task import Task
 
 
 def test_data_that_change_under_way_fail_their_cohort_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_a_poisonous_run_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     train_cohort = execution.train_cohort
 
-    def poisoned(task: execution.Task) -> list[str]:
+    def poisoned(task: Task) -> list[str]:
         if any(content["seed"] == 3 for content in task.configs):
             raise MemoryError("no room for seed 3")
         return train_cohort(task)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from runs_fixtures import composed
 
-from mlpexp import salvage
+from mlpexp import cohort_training
 from mlpexp.leases import EXPIRY_SECONDS, Leases, holds, identity, is_alive
 from mlpexp.results import recorded
 from mlpexp.runner import order_of, run
@@ -132,7 +132,7 @@ def test_a_run_whose_lease_was_taken_over_is_not_written_and_is_waited_for(
         assert not (tmp_path / "runs" / name).exists()  # the first attempt ended, and wrote nothing
         os.utime(file, (0, 0))
 
-    monkeypatch.setattr(salvage, "own", owned_and_then_lost)
+    monkeypatch.setattr(cohort_training, "own", owned_and_then_lost)
     monkeypatch.setattr("mlpexp.runner.time.sleep", other_process_gives_up)
     (result,) = run(config, quiet=True)
     assert written

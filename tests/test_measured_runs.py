@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from runs_fixtures import composed, everything, trained
 
-from mlpexp import display
 from mlpexp.config import Config
 from mlpexp.measurement_catalogue import CATALOGUE, of_kind
 from mlpexp.record_files import bin_edges, is_distribution, read_distributions, tidy
 from mlpexp.results import Result
 from mlpexp.runner import run
+from mlpexp.score_tables import show_places
 
 FULL = ("measurements=full", "model.depth=4", "model.activation=tanh", "model.skip=true", "data=wine")
 UPDATES = 2
@@ -143,6 +144,6 @@ def test_what_is_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert set(left_out) == {
         "saturation", "signal_norm", "sharpness", "gradient_second_moment", "gradient_variance", "gradient_square",
     }  # fmt: skip
-    display.show_places([result], config, display.Console())
+    show_places([result], config, Console())
     told = capsys.readouterr().out
     assert all(f"not measured: {name}; {why}" in told for name, why in left_out.items())

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from runs_fixtures import composed, everything
 
-from mlpexp import signals
-from mlpexp.execution import Task, train_cohort
+from mlpexp import cohort_training
+from mlpexp.execution import train_cohort
 from mlpexp.planning import plan
 from mlpexp.records import Array
 from mlpexp.results import Result, recorded
 from mlpexp.runner import run
 from mlpexp.signals import Progress, ask_to_leave, asked_to_leave, evaluations, tell_evaluation
+from mlpexp.task import Task
 
 
 def test_progress_counts_up_a_few_times_a_second_and_is_zero_before_a_cohort_begins(
@@ -75,7 +76,7 @@ def test_a_lane_that_is_asked_to_leave_does_and_its_neighbours_keep_their_bits(
 
     task, names = watched(tmp_path / "a", 0, 1, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(signals, "tell_evaluation", tell)
+        patch.setattr(cohort_training, "tell_evaluation", tell)
         train_cohort(task)
     assert [lanes for _, lanes in told] == [[0, 1, 2]] * 2 + [[0, 2]] * 4
     alone = {one.fingerprint: everything(one) for one in run(
@@ -98,7 +99,7 @@ def test_a_cohort_that_is_not_watched_tells_nothing_and_asks_nobody(
     def never(*_: object) -> None:
         raise AssertionError("it told, or asked")
 
-    monkeypatch.setattr(signals, "tell_evaluation", never)
-    monkeypatch.setattr(signals, "asked_to_leave", never)
+    monkeypatch.setattr(cohort_training, "tell_evaluation", never)
+    monkeypatch.setattr(cohort_training, "asked_to_leave", never)
     (result,) = run(composed(f"outputs={tmp_path}"), quiet=True)
     assert result.status == "finished"

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 import mlpexp
-from mlpexp.display import show_places, show_profiles, show_scores
 from mlpexp.figures import compare_profiles, save
+from mlpexp.score_tables import show_places, show_profiles, show_scores
 
 POINTS = (
     ["model.activation=sigmoid", "initialisation=glorot"],

@@ -17,12 +17,13 @@ from rich.console import Console
 
 from mlpexp.cohorts import worker_count
 from mlpexp.config import Config
-from mlpexp.display import counted, show_places, show_points
+from mlpexp.display import counted
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.letters import in_width
 from mlpexp.refusals import ConfigError, redact
 from mlpexp.results import find
 from mlpexp.runner import FULL, DiskFull, RunError, execute, order_of
+from mlpexp.score_tables import show_places, show_points
 from mlpexp.search.best import curse, on_fresh_seeds, write_best
 from mlpexp.search.board import Board, table_of
 from mlpexp.search.drive import RUNS, Drive, ranking, rows_of

@@ -14,13 +14,13 @@ from typing import Self
 from mlpexp.cohorts import cohort_key, most_lanes, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display
-from mlpexp.execution import Task
 from mlpexp.leases import Leases
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
 from mlpexp.runner import POLL_SECONDS, Attempts, look, place
 from mlpexp.salvage import salvage
 from mlpexp.signals import ask_to_leave, evaluations
+from mlpexp.task import Task
 from mlpexp.tracker import WholePoints, tracker
 
 FIRST_ROUND = 2
