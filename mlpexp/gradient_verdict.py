@@ -135,19 +135,13 @@ def signal_profile(results: Sequence[Result]) -> Array | None:
 
 def _profile(run: Result) -> Array | None:
     """‖δ_l‖ at the first measured step, [L]."""
-    if "delta_norm" not in run.record.quantities:
-        return None
-    _, values = run.record.measured("delta_norm")
-    return values[0].astype(np.float64) if len(values) and np.isfinite(values[0]).all() else None
+    profile = run.ends.get("delta_norm")
+    return profile if profile is not None and np.isfinite(profile).all() else None
 
 
 def _at_end(results: Sequence[Result], quantity: str) -> float | None:
     """Mean over seeds and hidden layers of a share, where it was last measured."""
-    found = [
-        float(np.nanmean(values[-1]))
-        for run in results
-        if quantity in run.record.quantities and len(values := run.record.measured(quantity)[1])
-    ]
+    found = [float(np.nanmean(run.ends[quantity])) for run in results if quantity in run.ends]
     return float(np.mean(found)) if found else None
 
 

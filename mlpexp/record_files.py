@@ -23,6 +23,10 @@ GROUP_ROWS = 4096
 """Steps in a group of rows."""
 RECORD, DISTRIBUTIONS = "record.parquet", "distributions.parquet"
 
+AT_START, AT_END = ("delta_norm",), ("dead_units", "killed_units")
+VERDICT = (*AT_START, *AT_END)
+"""What a verdict needs of a run: these where they were first, and where they were last measured."""
+
 Measured = dict[str, list[tuple[NDArray[np.int64], Array]]]
 """Quantity → steps and values [t, …] of one lane, piece by piece."""
 
@@ -36,6 +40,7 @@ class LaneRecord:
         self.measured: Measured = {}
         self.rows = 0
         self.writers: dict[str, pq.ParquetWriter] = {}
+        self.ends: dict[str, Array] | None = {}
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +52,7 @@ class LaneRecord:
 
     def go_on(self, earlier: Path, step: int) -> None:
         """Take over the rows before `step` of an earlier run's folder, a group of rows at a time."""
+        self.ends = None
         for name in (RECORD, DISTRIBUTIONS):
             if not (earlier / name).exists():
                 continue
@@ -74,9 +80,19 @@ class LaneRecord:
             steps = piece.measured_at[name]
             kept = int(np.searchsorted(steps, self.last_step, side="right"))
             self.measured.setdefault(name, []).append((steps[:kept], values[:kept, column]))
+            self._keep_ends(name, values[:kept, column])
         self.rows += count
         if self.rows >= GROUP_ROWS:
             self._write()
+
+    def _keep_ends(self, name: str, values: Array) -> None:
+        """What a verdict on the run needs, so that thousands of them need no record: see `Result.ends`."""
+        if self.ends is None or name not in VERDICT or not len(values := values[~np.isnan(values).all(axis=1)]):
+            return
+        if name in AT_START:
+            self.ends.setdefault(name, values[0])
+        else:
+            self.ends[name] = values[-1]
 
     def _write(self) -> None:
         """Write the gathered rows; what was not evaluated or measured at a step is null."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mlpexp import yaml_text
 from mlpexp.activation_schema import label, names_in
 from mlpexp.config import Config, Measurements, absolute_outputs, validate
-from mlpexp.record_files import DISTRIBUTIONS, Distribution, read_distributions
+from mlpexp.record_files import AT_START, DISTRIBUTIONS, VERDICT, Distribution, read_distributions
 from mlpexp.records import Array, layer_of, signal_ratio
 from mlpexp.refusals import ConfigError
 
@@ -253,6 +253,21 @@ class Result:
         """Every step and layer."""
         return Record(self.folder / "record.parquet")
 
+    @cached_property
+    def ends(self) -> dict[str, Array]:
+        """What a verdict needs, [L]: ‖δ_l‖ where it was first measured, dead and killed units where last, as recorded.
+
+        From result.json where it is there, so that a table of thousands reads no records.
+        """
+        if (kept := self.facts.get("ends")) is not None:
+            return {name: np.array(row, dtype=float) for name, row in kept.items()}  # None is NaN
+        measured = {name: self.record.measured(name)[1] for name in VERDICT if name in self.record.quantities}
+        return {
+            name: values[0 if name in AT_START else -1].astype(float)
+            for name, values in measured.items()
+            if len(values)
+        }
+
     @property
     def numerics(self) -> dict[str, str]:
         """On what the run was trained; bits are compared only where this is equal."""
@@ -261,9 +276,9 @@ class Result:
     @property
     def signal(self) -> float | None:
         """δ of layer 1 over δ of layer L at the start; None for depth 1, or where it was not measured."""
-        if "delta_norm" not in self.record.quantities or self.config.model.depth == 1:
+        if "delta_norm" not in self.ends or self.config.model.depth == 1:
             return None
-        return signal_ratio(self.record["delta_norm"][0])
+        return signal_ratio(self.ends["delta_norm"])
 
     @property
     def theory(self) -> dict[str, list[float]] | None:

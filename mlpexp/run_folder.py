@@ -63,12 +63,13 @@ def write_runs(
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
     at_once = lanes_at_once(max((ending.last_step for ending in endings), default=0), headers)
+    ends: dict[int, dict[str, Array] | None] = {}
     for first in range(0, len(endings), at_once):
         some = {ending.lane: ending for ending in endings[first : first + at_once]}
-        _write_records(pieces(), some, places, headers)
+        ends |= _write_records(pieces(), some, places, headers)
     for ending in endings:
         header = headers[ending.lane]
-        _write_rest(places[ending.lane], ending, header)
+        _write_rest(places[ending.lane], ending, header, ends[ending.lane])
         if ending.lane in states:
             kept = _beside_weights(states[ending.lane], ending)
             (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
@@ -103,7 +104,7 @@ def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
     return max(1, RECORD_BYTES // max(lane_bytes(header["result"]) for header in headers))
 
 
-def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
+def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any], ends: Mapping[str, Array] | None) -> None:
     result = header["result"] | {
         "fingerprint": header["fingerprint"],
         "status": ending.status,
@@ -113,6 +114,8 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any]) -> None:
         "spent": Pace(**header["pace"]).spent(ending.last_step),
         "scores": {name: value if np.isfinite(value) else None for name, value in ending.scores.items()},
     }
+    if ends is not None:
+        result["ends"] = {name: [x if math.isfinite(x) else None for x in row.tolist()] for name, row in ends.items()}
     (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
     layout = _layout(header["config"], header["result"])
     for name, row in (("best", ending.best), ("final", ending.final)):
@@ -158,8 +161,11 @@ def _write_records(
     endings: Mapping[int, Ending],
     places: Mapping[int, Path],
     headers: Sequence[Mapping[str, Any]],
-) -> None:
-    """One parquet file a lane: rows of the run it went on from, then its own; none behind a diverging step."""
+) -> dict[int, dict[str, Array] | None]:
+    """One parquet file a lane: rows of the run it went on from, then its own; none behind a diverging step.
+
+    Returns what a verdict on each needs.
+    """
     with ExitStack() as open_files:
         lanes = {
             lane: open_files.enter_context(LaneRecord(places[lane], ending.last_step, headers[lane]["evaluations"]))
@@ -175,6 +181,7 @@ def _write_records(
                     lanes[lane].go_on(Path(base), int(piece.steps[0]))
                 begun.add(lane)
                 lanes[lane].append(piece, column)
+    return {lane: record.ends for lane, record in lanes.items()}
 
 
 def move_into_place(folder: Path, target: Path) -> None:

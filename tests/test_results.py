@@ -135,3 +135,21 @@ def test_the_signal_is_the_first_layers_share_of_the_last(result: Result) -> Non
     assert result.signal == pytest.approx(deltas[0] / deltas[-1], rel=1e-6)
     assert trained("model.depth=1")[0].signal is None
     assert trained("measurements=none", "seed=77")[0].signal is None
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("optimizer=gradient_descent", "optimizer.learning_rate=1e20"), ("model.depth=1",)]
+)
+def test_what_a_verdict_needs_is_what_the_record_says(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    config = composed("measurements=full", f"outputs={tmp_path}", "training.epochs=2", *overrides)
+    (kept,) = run(config, quiet=True)
+    read = Result(kept.folder)
+    assert set(read.facts.pop("ends")) == set(read.ends) == set(kept.ends) >= {"delta_norm"}
+    for name, row in read.ends.items():
+        np.testing.assert_array_equal(row, kept.ends[name])
+    (longer,) = run(
+        config.model_copy(update={"training": config.training.model_copy(update={"epochs": 3})}), quiet=True
+    )
+    if longer.facts["went_on_from_step"]:
+        assert "ends" not in longer.facts
+        np.testing.assert_array_equal(longer.ends["delta_norm"], kept.ends["delta_norm"])
