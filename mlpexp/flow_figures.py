@@ -108,10 +108,10 @@ def gradient_flow(
 ) -> Sheet:
     """‖δ_l‖ as colour, layer over step; beside it the profiles over depth at both ends, with theory's.
 
-    `signal` [T, L] at `steps` [T], which are drawn evenly on a log axis; `start`, `end` are [seeds, L]: thin lines for
-    seeds, a thick one for their geometric mean, shaded its 95 % interval (Student's t of the logarithms, from three
-    seeds on); `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖
-    before training. Colours and profiles span two decades at least, so that small changes look small.
+    `signal` [T, L] at `steps` [T], which are drawn log-spaced where they are many; `start`, `end` are [seeds, L]: thin
+    lines for seeds, a thick one for their geometric mean, shaded its 95 % interval (Student's t of the logarithms, from
+    three seeds on); `theory` is ln(‖δ_l‖²/‖δ_L‖²), [L], drawn from the mean ‖δ_L‖ before training. Colours and profiles
+    span two decades at least, so that small changes look small.
     """
     sheet = Sheet()
     chosen = log_spaced(len(steps), MOST_COLUMNS)
@@ -139,7 +139,8 @@ def draw_flow(sheet: Sheet, steps: NDArray[np.int64], signal: Array) -> None:
         height = bottom + (top - bottom) * (decade - low) / (high - low)
         sheet.write(SCALE[2] + 4, height, f"10{superscript(decade)}", "left", SMALL, middle=True)
     missing = "" if len(finite) == logarithms.size else "; white: 0 or not finite"
-    sheet.write((left + right) / 2, bottom - 30, f"step (updates), log-spaced{missing}")
+    spaced = ", log-spaced" if len(set(np.diff(steps))) > 1 else ""
+    sheet.write((left + right) / 2, bottom - 30, f"step (updates){spaced}{missing}")
     sheet.write(left - 27, (bottom + top) / 2, "layer (1 is next to the input)", upright=True)
     sheet.write(SCALE[2] + 20, top + 9, "backpropagated signal ‖δₗ‖", "right", SMALL)
 

@@ -79,7 +79,8 @@ def test_colours_and_profiles_span_two_decades_at_least_and_what_is_missing_is_m
     low, high = image.get_clim()
     assert high - low == pytest.approx(2)
     assert np.ma.getmaskarray(np.ma.asarray(image.get_array())).sum() == 2
-    assert "step (updates), log-spaced; white: 0 or not finite" in words(sheet)
+    assert "step (updates); white: 0 or not finite" in words(sheet)
+    assert "step (updates), log-spaced" in words(gradient_flow(STEPS**2, SIGNAL, START, END, "t"))
     assert {"10⁻¹", "10⁰"} <= set(words(sheet))
 
 
