@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from mlpexp.cohorts import group, usable_memory, worker_count
@@ -72,12 +72,17 @@ def order_of(points: Sequence[Config], rerun: bool | None = None) -> Order:
 
 
 def execute(
-    order: Order, quiet: bool = False, sweep: str | None = None, told: bool = False, within: str = ""
+    order: Order,
+    quiet: bool = False,
+    sweep: str | None = None,
+    told: bool = False,
+    within: str = "",
+    where: Executor | None = None,
 ) -> list[Result]:
     """Train what an order says is open, show it, and return all its runs; raises RunError if some failed.
 
     `sweep` names the sweep that asks, in the tracking store; `told`: what is odd about its runs was said before;
-    `within` stands before the counts where progress is shown.
+    `within` stands before the counts where progress is shown; `where` trains, where the caller has begun to start it.
     """
     wanted = list(dict.fromkeys(order.fingerprints))
     failures: list[str] = []
@@ -95,7 +100,7 @@ def execute(
         fresh = {order.fingerprints[i] for i in order.to_train}
         if order.to_train:
             try:
-                failures = train_with_leases(order, display, track)
+                failures = train_with_leases(order, display, track, where)
             except OSError as error:
                 if error.errno in FULL:
                     raise DiskFull(order.outputs) from None
@@ -111,13 +116,13 @@ def execute(
     return results
 
 
-def train_with_leases(order: Order, display: Display, track: Track) -> list[str]:
+def train_with_leases(order: Order, display: Display, track: Track, started: Executor | None = None) -> list[str]:
     """Train the open runs that no other process trains, then wait for the others. Returns what failed."""
     failures: list[str] = []
     position = {order.fingerprints[i]: i for i in order.to_train}
     waited = False
-    workers = cohorts_of(order)[1]
-    with Leases(order.outputs) as leases, place(order.configs[0].executor.name, workers) as where:
+    name, workers = order.configs[0].executor.name, cohorts_of(order)[1]
+    with Leases(order.outputs) as leases, nullcontext(started) if started else place(name, workers) as where:
         while position:
             taken = leases.take(position)
             recorded = [name for name in position if order.is_recorded_since(name)]
@@ -274,7 +279,7 @@ def _task(order: Order, positions: Sequence[int], watched: str | None = None) ->
 
 @contextmanager
 def place(name: str, workers: int) -> Iterator[Executor]:
-    """An executor, let go of in any case."""
+    """An executor, let go of in any case; its processes load torch from now on."""
     where = executor(name, workers)
     try:
         yield where

@@ -6,7 +6,7 @@ Flow: Hydra's sweeper → launcher plugin → **sweep** → runner → display.
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -23,11 +23,12 @@ from mlpexp.composition import Composer
 from mlpexp.config import Config, absolute_outputs, digest
 from mlpexp.display import counted, spelt
 from mlpexp.estimates import training_seconds
+from mlpexp.execution import Executor
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.overrides import parse, plain
 from mlpexp.planning import Order, accept
 from mlpexp.results import Result
-from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of
+from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of, place
 from mlpexp.score_tables import show_places, show_points, show_profiles
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
@@ -66,15 +67,16 @@ def launch(
     folders = [job_folder(hydra_config, *job) for job in zip(job_overrides, configs, count(first), strict=False)]
     console, failed = Console(), None
     try:
-        write_job_folders(hydra_config, job_overrides, configs, folders)
-        if options.tune:
-            picks = tune(composer, job_overrides, options.tune, sweep.name)
-            _tell_picks(picks, console)
-            write_tuning(sweep.folder / "tuning.csv", picks)
-            configs = [pick.fresh for pick in picks]
-            order = order_of(configs)
-        sweep.keep(order, job_overrides)
-        execute(order, sweep=sweep.name, told=bool(options.tune))
+        with workers(order) if not options.tune else nullcontext() as where:  # they start while folders are written
+            write_job_folders(hydra_config, job_overrides, configs, folders)
+            if options.tune:
+                picks = tune(composer, job_overrides, options.tune, sweep.name)
+                _tell_picks(picks, console)
+                write_tuning(sweep.folder / "tuning.csv", picks)
+                configs = [pick.fresh for pick in picks]
+                order = order_of(configs)
+            sweep.keep(order, job_overrides)
+            execute(order, sweep=sweep.name, told=bool(options.tune), where=where)
     except DiskFull as error:
         _tell(error, console)
     except OSError as error:
@@ -89,6 +91,11 @@ def launch(
     if failed is not None:
         _tell(failed, console)
     return [Returned(*job) for job in zip(configs, job_overrides, folders, found, strict=True)]
+
+
+def workers(order: Order) -> AbstractContextManager[Executor | None]:
+    """Processes that begin to load torch; none where nothing is left to train."""
+    return place(order.configs[0].executor.name, cohorts_of(order)[1]) if order.to_train else nullcontext()
 
 
 @dataclass(frozen=True)
