@@ -65,7 +65,7 @@ def launch(
     order = order_of(configs)  # refuses before anything is written
     sweep = Sweep.of(order, Path(str(hydra_config.hydra.sweep.dir)), options)
     folders = [job_folder(hydra_config, *job) for job in zip(job_overrides, configs, count(first), strict=False)]
-    console, failed = Console(), None
+    console, failed, recorded = Console(), None, None
     try:
         with workers(order) if not options.tune else nullcontext() as where:  # they start while folders are written
             write_job_folders(hydra_config, job_overrides, configs, folders)
@@ -76,7 +76,7 @@ def launch(
                 configs = [pick.fresh for pick in picks]
                 order = order_of(configs)
             sweep.keep(order, job_overrides)
-            execute(order, sweep=sweep.name, told=bool(options.tune), where=where)
+            recorded = execute(order, sweep=sweep.name, told=bool(options.tune), where=where)
     except DiskFull as error:
         _tell(error, console)
     except OSError as error:
@@ -85,8 +85,8 @@ def launch(
         _tell(DiskFull(order.outputs), console)
     except RunError as error:
         failed = error
-    recorded = iter(order.results())
-    found = [[run for _, run in zip(config.runs(), recorded, strict=False) if run.exists()] for config in configs]
+    every = iter(recorded or order.results())
+    found = [[run for _, run in zip(config.runs(), every, strict=False) if run.exists()] for config in configs]
     sweep.show(configs[0], list({run.fingerprint: run for runs in found for run in runs}.values()), console)
     if failed is not None:
         _tell(failed, console)

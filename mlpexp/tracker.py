@@ -16,6 +16,9 @@ from mlpexp.results import Result
 
 Track = Callable[[list[Result]], None]
 
+RUNS_AT_ONCE = 64
+"""Of one transaction: with five, writing pages of the database took three times as long."""
+
 
 class WholePoints:
     """Holds runs back until all replicates of their point are there: a point gets one picture, of all its seeds."""
@@ -50,6 +53,18 @@ class WholePoints:
         return list(self.held.values())
 
 
+def together(points: Sequence[list[Result]]) -> Iterator[list[list[Result]]]:
+    """Points of a few dozen runs: a store writes them in one transaction, and their records fit into memory."""
+    some: list[list[Result]] = []
+    for runs in points:
+        if some and sum(map(len, some)) + len(runs) > RUNS_AT_ONCE:
+            yield some
+            some = []
+        some.append(runs)
+    if some:
+        yield some
+
+
 @contextmanager
 def tracker(
     order: Order, display: Display, sweep: str | None = None, complete: WholePoints | None = None
@@ -79,20 +94,21 @@ def tracker(
             away.append(error)
             raise
 
-    def show(results: list[Result]) -> None:
+    def show(points: list[list[Result]]) -> None:
         from mlpexp.gradient_flow import Flows
         from mlpexp.illustration import illustrate
 
-        for result in results:
-            result.record.whole()  # read once, for the picture and for the store
-        illustrate(results)
-        if sweep:
-            flows[:] = flows or [Flows(order.outputs, sweep)]
-            flows[0].add(results)
+        for runs in points:
+            for run in runs:
+                run.record.whole()  # read once, for the picture and for the store
+            illustrate(runs)
+            if sweep:
+                flows[:] = flows or [Flows(order.outputs, sweep)]
+                flows[0].add(runs)
         if away:
             raise away[0]  # it was tried: a locked store costs one wait, not one a batch
         try:
-            opened[0].show(results, sweep)
+            opened[0].show([run for runs in points for run in runs], sweep)
         except RuntimeError as error:
             away.append(error)
             raise
@@ -105,8 +121,8 @@ def tracker(
     with ThreadPoolExecutor(1, "tracking") as writer:
         batches = [writer.submit(prepare)]
         complete = complete or WholePoints(order)
-        yield lambda results: batches.extend(writer.submit(show, runs) for runs in complete.after(results))
-        batches += [writer.submit(show, runs) for runs in complete.rest()]
+        yield lambda results: batches.extend(writer.submit(show, some) for some in together(complete.after(results)))
+        batches += [writer.submit(show, some) for some in together(complete.rest())]
         batches.append(writer.submit(keep_flows))
         display.waiting("writing to MLflow")
         errors = [error for batch in batches if (error := batch.exception())]
