@@ -57,6 +57,7 @@ class Dashboard:
     def open(self, page: str, selector: str, least: int, name: str) -> None:
         """Open a page, wait until it shows that much, keep a picture of it, and check what was said and fetched."""
         self.browser.get("about:blank")
+        self.browser.get_log("browser")  # what an earlier page said
         self.browser.get(f"{self.address}/{'start' if starts_well() else ''}#/{page}")
         deadline = time.monotonic() + 20
         while self.count(selector) < least and time.monotonic() < deadline:
