@@ -24,6 +24,9 @@ from mlpexp.refusals import ConfigError
 APPLICATION = "mlpexp"
 """The name of dashboard_app.py among MLflow's applications."""
 
+LOG = ".dashboard.log"
+"""The file in an outputs folder in which servers say what they do and what goes wrong."""
+
 STUDIES = "optuna.journal"
 """The file in an outputs folder that keeps the studies of searches."""
 
@@ -39,18 +42,19 @@ class Server:
 
 
 def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
-    """Serve the tracking database of an outputs folder on loopback until Ctrl-C; returns the server's exit code.
+    """Serve the tracking database of an outputs folder on loopback until Ctrl-C: 0, or 1 where the server gave up.
 
     It opens at the list of experiments, or at the charts of one sweep.
     """
-    return _until_ctrl_c([_runs(outputs, port, sweep)])
+    return _until_ctrl_c([_runs(outputs, port, sweep)], Path(absolute_outputs(outputs)) / LOG)
 
 
 def serve_studies(outputs: str, storage: str | None = None, port: int = 0, sweep: str | None = None) -> int:
     """The same, and beside it the studies of searches in optuna-dashboard: alone where nothing is tracked."""
     studies = _studies(outputs, storage)
-    tracked = (Path(absolute_outputs(outputs)) / "mlflow.db").exists()
-    return _until_ctrl_c([*([_runs(outputs, port, sweep)] if tracked else []), studies])
+    folder = Path(absolute_outputs(outputs))
+    tracked = (folder / "mlflow.db").exists()
+    return _until_ctrl_c([*([_runs(outputs, port, sweep)] if tracked else []), studies], folder / LOG)
 
 
 def _runs(outputs: str, port: int, sweep: str | None) -> Server:
@@ -81,19 +85,20 @@ def _studies(outputs: str, storage: str | None) -> Server:
     return Server("studies", [*words, *listening], f"http://127.0.0.1:{port}/dashboard")
 
 
-def _until_ctrl_c(servers: Sequence[Server]) -> int:
-    """Run servers in process groups of their own, so that nothing of them is left behind; what they say of themselves
-    is left out, but for errors. Where one ends, all do. Addresses are told, and opened, once they answer: a browser
-    that came earlier would show an error, and stay with it.
+def _until_ctrl_c(servers: Sequence[Server], log: Path) -> int:
+    """Run servers in process groups of their own, so that nothing of them is left behind; what they say goes into a
+    file. Where one ends, all do. Addresses are told, and opened, once they answer: a browser that came earlier would
+    show an error, and stay with it.
     """
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for one in servers:
-            started.append(
-                subprocess.Popen(one.words, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL)
-            )
+        with log.open("w") as said:
+            for one in servers:
+                started.append(
+                    subprocess.Popen(one.words, env=environment(), start_new_session=True, stdout=said, stderr=said)
+                )
         while not _ended(started) and not all(_answers(one.address) for one in servers):
             time.sleep(0.1)
         if not _ended(started):
@@ -104,7 +109,8 @@ def _until_ctrl_c(servers: Sequence[Server]) -> int:
                     webbrowser.open(one.address)
         while not _ended(started):
             time.sleep(0.2)
-        return next(code for code in (process.poll() for process in started) if code is not None)
+        print("\n".join(["a server has ended by itself:", *log.read_text().splitlines()[-5:], f"more in {log}"]))
+        return 1
     except KeyboardInterrupt:
         return 0
     finally:

@@ -86,8 +86,9 @@ def space(words: Sequence[str] = VALLEY) -> Space:
 
 def study_of(search: Search, outputs: Path, goals: Goals | None = None, storage: BaseStorage | None = None) -> Study:
     """The study of the valley, in the storage that a search names unless given."""
-    directions = (goals or Goals.of(search, "multiclass")).directions
-    study = open_study(storage or open_storage(search, outputs), "study", directions, "valley")
+    goals = goals or Goals.of(search, "multiclass")
+    objectives = dict(zip(goals.names, goals.directions, strict=True))
+    study = open_study(storage or open_storage(search, outputs), "study", objectives, "valley")
     study.sampler, study.pruner = Numbered(sampler_of(search, False), search.seed), pruner_of(search, 1)
     return study
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -192,9 +193,24 @@ def test_studies_open_alone_where_nothing_is_tracked(tmp_path: Path, monkeypatch
     pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
     (tmp_path / "optuna.journal").touch()
     started: list[str] = []
-    monkeypatch.setattr("mlpexp.dashboard._until_ctrl_c", lambda servers: started.extend(one.name for one in servers))
+    monkeypatch.setattr(
+        "mlpexp.dashboard._until_ctrl_c", lambda servers, log: started.extend(one.name for one in servers)
+    )
     main(["ui", "--optuna", "--outputs", str(tmp_path)])
     assert started == ["studies"]
+
+
+def test_a_server_that_ends_by_itself_says_why(tmp_path: Path) -> None:
+    Store(Tracking(), tmp_path).open()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run_command("ui", "--outputs", str(tmp_path), "--port", port, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "a server has ended by itself:" in done.stdout
+    assert "address already in use" in done.stdout
+    assert f"more in {tmp_path / '.dashboard.log'}" in done.stdout
 
 
 def test_without_a_search_there_is_no_study_to_open(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

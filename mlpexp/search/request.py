@@ -83,7 +83,8 @@ class Request:
 
     def open(self) -> Study:
         """The study, made where it is not there yet; raises ConfigError where its storage is away."""
-        study = open_study(open_storage(self.search, self.outputs), self.name, self.goals.directions, self.described)
+        objectives = dict(zip(self.goals.names, self.goals.directions, strict=True))
+        study = open_study(open_storage(self.search, self.outputs), self.name, objectives, self.described)
         study.sampler = Numbered(sampler_of(self.search, self.space.is_conditional()), self.search.seed)
         study.pruner = pruner_of(self.search, self.epochs)
         return study

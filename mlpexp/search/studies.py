@@ -72,14 +72,16 @@ def open_storage(search: Search, outputs: Path) -> BaseStorage:
             raise ConfigError([f"search.storage={redact(search.storage)} cannot be opened: {said}"]) from None
 
 
-def open_study(storage: BaseStorage, name: str, directions: Sequence[Direction], space: str) -> Study:
+def open_study(storage: BaseStorage, name: str, objectives: Mapping[str, Direction], space: str) -> Study:
     """The study of that name; raises ConfigError where it searches another space or for something else."""
+    directions = list(objectives.values())
     with quiet():
-        study = optuna.create_study(storage=storage, study_name=name, directions=list(directions), load_if_exists=True)
-    known = study.user_attrs.get(SPACE)
-    if known is None:
-        study.set_user_attr(SPACE, space)
-    if known not in (None, space) or [one.name.lower() for one in study.directions] != list(directions):
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        known = study.user_attrs.get(SPACE)
+        if known is None:
+            study.set_metric_names(list(objectives))  # as optuna-dashboard names its axes
+            study.set_user_attr(SPACE, space)
+    if known not in (None, space) or [one.name.lower() for one in study.directions] != directions:
         raise ConfigError([f"the study {name} searches something else; give this one another name: search.study=NAME"])
     return study
 
