@@ -94,9 +94,12 @@ def training_seconds(outputs: Path) -> tuple[float, int]:
 
 
 def finished_in_mlflow(outputs: Path) -> int:
-    """Runs that are complete in the store."""
+    """Trained runs that are complete in the store; the one that holds a sweep's pictures has no fingerprint."""
+    query = (
+        "SELECT count(*) FROM tags JOIN runs USING (run_uuid) WHERE key = 'mlpexp.fingerprint' AND status = 'FINISHED'"
+    )
     with sqlite3.connect(outputs / "mlflow.db") as connection:
-        return int(connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0])
+        return int(connection.execute(query).fetchone()[0])
 
 
 def lightning_seconds_per_run(folder: Path, log_every: int) -> float:
