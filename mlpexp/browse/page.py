@@ -25,8 +25,8 @@ from mlpexp.results import Result
 from mlpexp.run_index import rows
 from mlpexp.verdicts import power_of_ten
 
-CURVE = 40
-"""Letters of a curve."""
+CURVE = 36
+"""Letters of a curve: beside its name and two numbers of ten letters it fits into 80 columns."""
 
 
 def command(options: argparse.Namespace) -> int:

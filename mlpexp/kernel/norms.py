@@ -85,8 +85,8 @@ def _reduced(
     if not is_at_hand(joined):  # to look for what is to be done again would wait for the device
         exact = ((judged > least) & (judged < most)).view(*judged.shape, *[1] * (len(joined.shape) - len(judged.shape)))
         return torch.where(exact, joined.to(torch.float64), torch.cat([slowly(x) for x in blocks], dim=join))
-    smallest, largest = torch.aminmax(judged)
-    if smallest.item() > least and largest.item() < most:  # False for NaN
+    smallest, largest = torch.aminmax(judged.flatten(), dim=0)
+    if float(smallest) > least and float(largest) < most:  # False for NaN; numbers are compared faster than tensors
         return joined.to(torch.float64)
     mended = []
     for x, values in zip(blocks, quick, strict=True):
