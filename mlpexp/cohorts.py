@@ -13,8 +13,10 @@ import psutil
 from mlpexp.config import Config
 from mlpexp.kernel.budget import Pace, flops_per_example
 from mlpexp.kernel.layout import Layout
+from mlpexp.measurability import undefined_by_activation
 from mlpexp.measurement_catalogue import ON_PROBE, numbers_a_step
 from mlpexp.measurement_schema import due_updates
+from mlpexp.model_schema import PARAMETERS
 from mlpexp.refusals import ConfigError
 from mlpexp.shapes import layout_of
 
@@ -41,16 +43,18 @@ class Size:
 def cohort_key(config: Config) -> str:
     """Runs may share a cohort exactly where this text is equal: this function is the one definition of a cohort.
 
-    Between the lanes of a cohort may differ: seeds, the optimizer and all its numbers, the initialisation and its
-    scale, label noise and smoothing, penalties, clipping, the schedule of the learning rate, dropout, early stopping,
-    the loss that is trained for, and which weights are restored. Data, shape, activation, output, loss, batches,
-    budget, precision, device and measurements are common.
+    Between the lanes of a cohort may differ: seeds, activations, the optimizer and all its numbers, the initialisation
+    and its scale, label noise and smoothing, penalties, clipping, the schedule of the learning rate, dropout, early
+    stopping, the loss that is trained for, and which weights are restored. Data, shape, output, loss, batches,
+    budget, precision, device and measurements are common, and which of these the activations define.
     """
+    own = {"dropout", "activation", *PARAMETERS}
     common = {
         "data": config.data.model_dump(exclude={"label_noise"}),
-        "model": {**config.model.shown(), "dropout": None, "activation": config.model.identity()["activation"]},
+        "model": {key: value for key, value in config.model.shown().items() if key not in own},
         "training": config.training.model_dump(exclude=LANES_MAY_DIFFER),
         "measurements": config.measurements.model_dump(),
+        "undefined": [name for name in config.measurements.names if undefined_by_activation(name, config.model)],
         "device": config.executor.device,
     }
     return json.dumps(common, sort_keys=True)
@@ -118,6 +122,7 @@ def group(
         alike.setdefault((cohort_key(config), steps[i] if steps else 0), []).append(i)
     cohorts: list[list[int]] = []
     for positions in alike.values():
+        positions.sort(key=lambda i: configs[i].model.activations)  # lanes with the same σ stay together
         first = configs[positions[0]]
         refusal = too_large(first, size_of(first), workers, memory)
         if refusal:

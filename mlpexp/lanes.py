@@ -21,6 +21,7 @@ from mlpexp.data import Parts, noisy_labels, prepare
 from mlpexp.data.dataset import Part
 from mlpexp.kernel.activations import Activation, activation
 from mlpexp.kernel.initialisation import SCHEMES, Scheme, initial_parameters
+from mlpexp.kernel.lane_activations import Sigma, of_lanes
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.lsuv import batch_of, scale_to_unit_variance
 from mlpexp.kernel.network import Network
@@ -45,19 +46,29 @@ def activation_of(model: Model, name: str) -> Activation:
     return own_activation(sources[name], name) if name in sources else activation(name, **model.parameters_of(name))
 
 
-def activations_of(model: Model) -> list[Activation]:
-    """σ of each hidden layer."""
-    known = {name: activation_of(model, name) for name in model.activation_names()}
-    return [known[name] for name in model.activations]
+def activations_of(models: Sequence[Model]) -> list[Sigma]:
+    """σ of each hidden layer of lanes with these models; those that are alike are one object."""
+    known: dict[tuple[object, ...], Activation] = {}
+
+    def one(model: Model, name: str) -> Activation:
+        key = ((model.activation_sources or {}).get(name, name), *model.parameters_of(name).values())
+        return known.setdefault(key, activation_of(model, name))
+
+    sigmas = [{name: one(model, name) for name in model.activation_names()} for model in models]
+    layers = range(len(models[0].activations))
+    return [
+        of_lanes([own[model.activations[l]] for own, model in zip(sigmas, models, strict=True)]) for l in layers
+    ]
 
 
 def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
     """What the lanes share, and the lanes. The configs must be of one cohort; lane i is configs[i].
 
-    Inside, lanes are ordered by update rule, so that each rule has neighbouring lanes; `numbers` keeps the given order.
+    Inside, lanes are ordered by update rule, so that each rule has neighbouring lanes, and then by activation;
+    `numbers` keeps the given order.
     """
     parts = prepare(configs[0].data)
-    order = sorted(range(len(configs)), key=lambda i: _rule_kind(configs[i]))
+    order = sorted(range(len(configs)), key=lambda i: (_rule_kind(configs[i]), configs[i].model.activations))
     return plan_of(configs[0], parts), lanes_of([configs[i] for i in order], order, parts)
 
 
@@ -88,7 +99,7 @@ def lanes_of(configs: Sequence[Config], numbers: list[int], parts: Parts) -> Lan
     seeds = [config.stream_seeds() for config in configs]
     schemes = [scheme_of(config) for config in configs]
     parameters = initial_parameters(layout, schemes, [s["initialisation"] for s in seeds], dtype)
-    network = Network(layout, activations_of(first.model), initial_rows(layout, parameters))
+    network = Network(layout, activations_of([config.model for config in configs]), initial_rows(layout, parameters))
     _scale_on_data(network, configs, parts.training.features)
     network = Network(layout, network.activations, network.rows.to(device))
     rules = [

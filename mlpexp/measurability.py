@@ -6,7 +6,7 @@ Flow: config → **measurability** → planning, lanes.
 from mlpexp.config import Config, output_and_loss
 from mlpexp.measurement_catalogue import PRESETS, kind_of
 from mlpexp.measurement_schema import Measurements
-from mlpexp.model_schema import PROBABILITIES
+from mlpexp.model_schema import PROBABILITIES, Model
 
 SATURATING = ("sigmoid", "tanh", "softsign")
 HIDDEN_ONLY = ("dead_units", "killed_units", "jacobian_singular_values")
@@ -18,8 +18,8 @@ def undefined(name: str, config: Config, task: str, examples: int) -> str | None
     model, training = config.model, config.training
     if name in HIDDEN_ONLY and model.depth == 1:
         return "it is of hidden layers, and model.depth=1 has none"
-    if name == "saturation" and not set(model.activation_names() if model.depth > 1 else ()) & set(SATURATING):
-        return f"it is of {', '.join(SATURATING)}, and no hidden layer has one of them"
+    if reason := undefined_by_activation(name, model):
+        return reason
     if name == "signal_norm" and not model.skip:
         return "it is of networks with model.skip=true; in others δ is what is passed on (delta_norm)"
     if name in OF_EXAMPLES and model.batch_norm is not None:
@@ -28,11 +28,19 @@ def undefined(name: str, config: Config, task: str, examples: int) -> str | None
         return "one example has no variance; choose training.batch_size ≥ 2"
     if name == "sharpness" and model.batch_norm is not None:
         return f"the Hessian is worked out for networks without batch norm, and model.batch_norm={model.batch_norm}"
-    own = [file for file in model.activation_names() if file in (model.activation_sources or {})]
-    if name == "sharpness" and own and model.depth > 1:
-        return f"the Hessian needs σ″, which a file of your own does not tell ({', '.join(own)})"
     if kind_of(name) == "scores" and (task == "regression" or output_and_loss(config, task)[0] not in PROBABILITIES):
         return "it is of probabilities, and the outputs are none"
+    return None
+
+
+def undefined_by_activation(name: str, model: Model) -> str | None:
+    """Why the hidden layers' activations leave a quantity undefined; None where they do not."""
+    used = model.activation_names() if model.depth > 1 else []
+    if name == "saturation" and not set(used) & set(SATURATING):
+        return f"it is of {', '.join(SATURATING)}, and no hidden layer has one of them"
+    own = [file for file in used if file in (model.activation_sources or {})]
+    if name == "sharpness" and own:
+        return f"the Hessian needs σ″, which a file of your own does not tell ({', '.join(own)})"
     return None
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mlpexp.kernel.activations import ACTIVATIONS
 from mlpexp.kernel.backpropagation import backward
+from mlpexp.kernel.lane_activations import of_lanes
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.losses import Loss
 from mlpexp.kernel.measurements import Probe, Step
@@ -17,13 +18,16 @@ SHAPES = [(4, 3), (4, 4, 4, 4), (4, 6, 6, 6, 5, 5, 3), (2, 7, 1, 7, 7, 1), (3, 5
 
 def step_of(
     layout: Layout,
-    names: str | list[str] = "relu",
+    names: str | list[str] | list[tuple[str, ...]] = "relu",
     scale: float = 1.0,
     dtype: torch.dtype = torch.float64,
     loss: tuple[str, str] = ("mse", "identity"),
     masks: bool = False,
 ) -> tuple[Step, Tensor, Tensor]:
-    """A step as training sees it, with its inputs and targets; `scale` shrinks δ and with it the gradient."""
+    """A step as training sees it, with its inputs and targets; `scale` shrinks δ and with it the gradient.
+
+    `names` are of all hidden layers, of each, or of each and each of the R lanes.
+    """
     generator = torch.Generator().manual_seed(layout.size)
 
     def normal(*shape: int) -> Tensor:
@@ -36,7 +40,8 @@ def step_of(
         reference.draw_targets(*loss, (R, count, layout.widths[-1]), generator).to(dtype) for count in (B, E)
     )
     each = names if isinstance(names, list) else [names] * (layout.depth - 1)
-    network = Network(layout, [ACTIVATIONS[name] for name in each], rows)
+    lanes = [name if isinstance(name, tuple) else (name,) * R for name in each]
+    network = Network(layout, [of_lanes([ACTIVATIONS[name] for name in names]) for names in lanes], rows)
     trace = Trace(network, B)
     hidden = layout.layers[:-1]
     dropped = [(normal(R, B, layer.outputs) > 0).to(dtype) * 2 for layer in hidden] if masks else None

@@ -79,6 +79,9 @@ def test_no_runs_give_no_cohorts() -> None:
         "initialisation.gain=2",
         "data.label_noise=0.1",
         "model.dropout=0.1",
+        "model.activation=tanh",
+        "model.activation=elu model.alpha=0.5",
+        "model.activation=[relu]",
         "training.l2=0.1",
         "training.label_smoothing=0.1",
         "training.until_loss=0.1",
@@ -89,7 +92,7 @@ def test_no_runs_give_no_cohorts() -> None:
     ],
 )
 def test_may_differ_within_a_cohort(override: str) -> None:
-    assert cohort_key(composed(override)) == cohort_key(composed())
+    assert cohort_key(composed(*override.split())) == cohort_key(composed())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_may_differ_within_a_cohort(override: str) -> None:
     [
         "model.depth=3",
         "model.width=9",
-        "model.activation=tanh",
+        "model.activation=tanh measurements=full",
         "model.bias=false",
         "model.output=sigmoid",
         "data=iris",

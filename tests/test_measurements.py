@@ -28,7 +28,7 @@ class Twin:
 
     def __init__(self, step: Step, lane: int, inputs: Tensor, targets: Tensor, loss: tuple[str, str]) -> None:
         layout = step.layout
-        self.names = [a.name for a in step.network.activations]
+        self.names = [sigma.select([lane]).spans[0][1].name for sigma in step.network.activations]
         self.sigmas = [reference.activation(name) for name in self.names]
         self.net, self.now, self.start = (
             reference.Perceptron(layout, rows[lane], self.sigmas)
@@ -172,6 +172,12 @@ def test_every_quantity_equals_its_twin(widths: tuple[int, ...], name: str, bias
 @pytest.mark.parametrize("names", ["tanh relu sigmoid silu", "relu softsign softsign tanh"])
 def test_layers_of_several_kinds_with_skips_and_dropout(names: str) -> None:
     step, inputs, targets = step_of(Layout((4, 6, 6, 6, 5, 3), skip=True), names.split(), masks=True)
+    agree(step, inputs, targets, ("mse", "identity"), set())
+
+
+def test_lanes_of_several_kinds() -> None:
+    names = [("tanh", "relu", "softsign"), ("relu", "relu", "sigmoid"), ("gelu", "tanh", "tanh"), ("softsign",) * R]
+    step, inputs, targets = step_of(Layout((4, 6, 6, 6, 5, 3), skip=True), names, masks=True)
     agree(step, inputs, targets, ("mse", "identity"), set())
 
 

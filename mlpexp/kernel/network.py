@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mlpexp.kernel.activations import Activation
 from mlpexp.kernel.arithmetic import product
+from mlpexp.kernel.lane_activations import Sigma
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.normalisation import batch_statistics, inverse_deviation
 
@@ -20,11 +20,11 @@ class Network:
     """R multilayer perceptrons. Every W_l and b_l is a view into `parameters`, Θ [R, P].
 
     `rows` [R, P + S] are the parameters with the running statistics of batch norm (S = 0 without) behind them.
-    `activations` has one of each hidden layer.
+    `activations` has one of each hidden layer, which may differ between lanes.
     """
 
     layout: Layout
-    activations: Sequence[Activation]
+    activations: Sequence[Sigma]
     rows: Tensor
     parameters: Tensor = field(init=False, repr=False)
     weights: list[Tensor] = field(init=False, repr=False)
@@ -43,11 +43,13 @@ class Network:
 
     def lane(self, lane: int) -> "Network":
         """The network of one lane, whose rows are a view: what changes them changes these."""
-        return Network(self.layout, self.activations, self.rows[lane : lane + 1])
+        sigmas = [sigma.select([lane]) for sigma in self.activations]
+        return Network(self.layout, sigmas, self.rows[lane : lane + 1])
 
     def select(self, lanes: Tensor) -> "Network":
         """The networks of these lanes, copied; their numbers do not depend on who else is there."""
-        return Network(self.layout, self.activations, self.rows.index_select(0, lanes))
+        sigmas = [sigma.select(lanes.tolist()) for sigma in self.activations]
+        return Network(self.layout, sigmas, self.rows.index_select(0, lanes))
 
 
 class Trace:

@@ -6,12 +6,12 @@ parameters by keyword, with defaults; each is also a key of the schema (mlpexp/m
 kernel/arithmetic.py, rule (c), are used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -24,6 +24,15 @@ class Activation:
     value: Callable[[Tensor, Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor, Tensor], Tensor]
     second_derivative: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def spans(self) -> tuple[tuple[slice, Self], ...]:
+        """All lanes share it (kernel/lane_activations.py has those that do not)."""
+        return ((slice(None), self),)
+
+    def select(self, lanes: Sequence[int]) -> Self:
+        """That of these lanes: the same."""
+        return self
 
 
 def activation(name: str, **parameters: float) -> Activation:

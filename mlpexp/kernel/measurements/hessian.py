@@ -41,7 +41,7 @@ class Curvature:
             back = product(deltas[0], network.weights[l + 1].transpose(1, 2))
             signal = back + signal if layout.layers[l + 1].skip else back
             activation, z, x = network.activations[l], trace.z[l], trace.activated[l]
-            assert activation.second_derivative is not None
+            assert activation.second_derivative is not None  # runs with another are refused: measurability.py
             slopes.insert(0, activation.derivative(z, x, torch.empty_like(z)))
             bends.insert(0, activation.second_derivative(z, x, torch.empty_like(z)).mul_(signal))
             deltas.insert(0, signal * slopes[0])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mlpexp.kernel.lane_activations import Sigma
 from mlpexp.kernel.measurements.step import Step, share_of_zeros
 from mlpexp.kernel.network import Network, Trace
 from mlpexp.kernel.norms import is_at_hand, norms
@@ -64,28 +65,33 @@ def preactivation_square(step: Step) -> Tensor:
 def saturation(step: Step) -> Tensor:
     """Share of (example, unit) pairs with |σ′| < 0.05·max σ′, [R, L]; NaN but for sigmoid, tanh and softsign."""
     shares = []
-    for name, x in _activated(step):
-        if name not in SATURATED_BEYOND:
-            shares.append(x.new_full(x.shape[:2], torch.nan))
-            continue
-        centre, distance = SATURATED_BEYOND[name]
-        size = (x - centre).abs_() if centre else x.abs()
-        shares.append(torch.gt(size, distance, out=size).sum(dim=(2, 3)) / (x.shape[2] * x.shape[3]))
+    for sigma, x in _activated(step):
+        shares.append(x.new_full(x.shape[:2], torch.nan))
+        for span, one in sigma.spans:
+            if one.name in SATURATED_BEYOND:
+                shares[-1][:, span] = _saturated(one.name, x[:, span])
     last = step.trace.outputs[-1]
     return torch.cat([*shares, last.new_full((1, len(last)), torch.nan)]).T
 
 
-def _activated(step: Step) -> Iterator[tuple[str, Tensor]]:
-    """Name of σ and σ(z) [layers, R, B, k] of hidden layers, neighbours that are alike together."""
+def _saturated(name: str, x: Tensor) -> Tensor:
+    """Share of the outputs [layers, R, B, k] of one activation that lie far out, [layers, R]."""
+    centre, distance = SATURATED_BEYOND[name]
+    size = (x - centre).abs_() if centre else x.abs()
+    return torch.gt(size, distance, out=size).sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
+
+
+def _activated(step: Step) -> Iterator[tuple[Sigma, Tensor]]:
+    """σ and σ(z) [layers, R, B, k] of hidden layers, neighbours that are alike together."""
     layout, network = step.layout, step.network
     in_blocks = not layout.skip and not (layout.batch_norm and layout.batch_norm.placement == "after")
     for layers, block in zip(layout.unit_blocks, step.trace.blocks["outputs"], strict=True):
         hidden = range(layers.start, min(layers.stop, layout.depth - 1))
-        names = [network.activations[l].name for l in hidden]
-        if in_blocks and len(set(names)) == 1:
-            yield names[0], block[: len(hidden)]
+        sigmas = [network.activations[l] for l in hidden]
+        if in_blocks and sigmas and all(sigma == sigmas[0] for sigma in sigmas):
+            yield sigmas[0], block[: len(hidden)]
         else:
-            yield from ((network.activations[l].name, step.trace.activated[l][None]) for l in hidden)
+            yield from ((network.activations[l], step.trace.activated[l][None]) for l in hidden)
 
 
 def dead_units(step: Step) -> Tensor:
