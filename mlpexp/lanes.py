@@ -56,9 +56,7 @@ def activations_of(models: Sequence[Model]) -> list[Sigma]:
 
     sigmas = [{name: one(model, name) for name in model.activation_names()} for model in models]
     layers = range(len(models[0].activations))
-    return [
-        of_lanes([own[model.activations[l]] for own, model in zip(sigmas, models, strict=True)]) for l in layers
-    ]
+    return [of_lanes([own[model.activations[l]] for own, model in zip(sigmas, models, strict=True)]) for l in layers]
 
 
 def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
