@@ -60,6 +60,7 @@ def round_of(width: int, activation: str, seconds: float) -> dict[str, float]:
         f"mlpexp, {q}": ["step_run.py", "mlpexp", *lanes, *common, "--quantities", q]
         for q in ("none", "gradient_norm", "all")
     }
+    own["products alone"] = ["step_run.py", "products", *lanes, *common]
     peers = {"torch": ["step_run.py", "torch", *common]}
     if find_spec("jax"):
         peers |= {
@@ -81,6 +82,7 @@ def rows_of(width: int, found: dict[str, float]) -> dict[str, float]:
         rows["JAX, same quantities"] = found["mlpexp, all"] / found["jax, all"]
         rows["JAX, gradient norms"] = found["mlpexp, gradient_norm"] / found["jax, gradient_norm"]
         rows["JAX, nothing logged"] = found["mlpexp, none"] / found["jax, none"]
+        rows["products alone over JAX, same quantities"] = found["products alone"] / found["jax, all"]
     if "lightning" in found:
         rows["Lightning with MLflow"] = found["mlpexp, all"] / found["lightning"]
     return rows
@@ -149,7 +151,7 @@ def main() -> None:
             for row in ratios[0]:
                 value = statistics.median(one[row] for one in ratios)
                 table.append({**where, "name": f"ratio: {row}", "value": value, "unit": ""})
-                print(f"  {row:24} {value:7.2f}  {asked(row, width, value)}", flush=True)
+                print(f"  {row:40} {value:7.2f}  {asked(row, width, value)}", flush=True)
     with (HERE / "step_rates.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["width", "activation", "name", "value", "unit"])
         writer.writeheader()

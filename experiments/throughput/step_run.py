@@ -1,9 +1,9 @@
-"""Run-steps a second of one process: mlpexp's training loop, a plain loop of torch, Lightning, or a large product.
+"""Run-steps a second of one process: mlpexp's training loop, its products alone, a plain loop of torch, Lightning.
 
     python experiments/throughput/step_run.py mlpexp --width 64 --lanes 16 --quantities all
 
 Each trains networks of `depth` on batches of 64 of 64 inputs with Adam, in one thread, and prints its rate as JSON.
-`lanes` is for mlpexp alone: the others train one network at a time. `product` prints GFLOP/s instead.
+`lanes` is for mlpexp alone: the others train one network at a time. `product`, a large one, prints GFLOP/s instead.
 """
 
 import argparse
@@ -60,6 +60,35 @@ def mlpexp_steps(options: argparse.Namespace) -> Callable[[], int]:
         piece = train_epoch(plan, cohort, state["step"], {})
         state["step"] += len(piece.steps)
         return len(piece.steps) * lanes
+
+    return run
+
+
+def products_steps(options: argparse.Namespace) -> Callable[[], int]:
+    """The products of a cohort's step, forward and back, as its kernel calls them, and nothing else."""
+    from mlpexp.execution import prepare_process
+    from mlpexp.kernel.activations import ACTIVATIONS as SIGMAS
+    from mlpexp.kernel.arithmetic import product
+    from mlpexp.kernel.layout import Layout
+    from mlpexp.kernel.network import Network, Trace
+
+    prepare_process()
+    layout, lanes = Layout((64, *[options.width] * (options.depth - 1), 10)), int(options.lanes)
+    rows = torch.randn(lanes, layout.size) / options.width**0.5
+    network = Network(layout, [SIGMAS[options.activation]] * (options.depth - 1), rows)
+    trace, inputs = Trace(network, BATCH), torch.randn(lanes, BATCH, 64)
+    entering = [inputs, *trace.outputs[:-1]]
+    for numbers in (*trace.outputs, trace.deltas[-1]):
+        numbers.normal_()
+
+    def run() -> int:
+        for l, weight in enumerate(network.weights):
+            product(entering[l], weight, out=trace.z[l])
+        for l in reversed(range(layout.depth)):
+            product(entering[l].transpose(1, 2), trace.deltas[l])
+            if l > 0:
+                product(trace.deltas[l], network.weights[l].transpose(1, 2), out=trace.deltas[l - 1])
+        return lanes
 
     return run
 
@@ -124,7 +153,13 @@ def product_steps(options: argparse.Namespace) -> Callable[[], int]:
     return run
 
 
-WHO = {"mlpexp": mlpexp_steps, "torch": torch_steps, "lightning": lightning_steps, "product": product_steps}
+WHO = {
+    "mlpexp": mlpexp_steps,
+    "products": products_steps,
+    "torch": torch_steps,
+    "lightning": lightning_steps,
+    "product": product_steps,
+}
 
 
 def main() -> None:
