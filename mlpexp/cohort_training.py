@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mlpexp.checkpoints import capture, restore
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, output_and_loss, validate
-from mlpexp.data import prepare
+from mlpexp.data import Parts, prepare
 from mlpexp.journal import Journal
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
@@ -46,8 +46,9 @@ def train_cohort(task: Task) -> list[str]:
 
 def _train(task: Task, configs: list[Config]) -> list[str]:
     started = time.time()
-    headers = _headers(task, configs)
-    plan, lanes = build(configs)
+    parts = task.parts or prepare(configs[0].data)
+    headers = _headers(task, configs, parts)
+    plan, lanes = build(configs, parts)
     for lane, off in zip(lanes.numbers, outputs_are_off(plan, lanes).tolist(), strict=True):
         headers[lane]["result"]["warnings"] += [OUTPUTS_OFF] if off else []
     write_headers(task.folder, headers)
@@ -102,9 +103,8 @@ def _train(task: Task, configs: list[Config]) -> list[str]:
     return task.fingerprints
 
 
-def _headers(task: Task, configs: list[Config]) -> list[dict[str, Any]]:
+def _headers(task: Task, configs: list[Config], parts: Parts) -> list[dict[str, Any]]:
     """What each run folder says beside what training finds."""
-    parts = prepare(configs[0].data)
     if parts.digest != task.data_digest:
         raise RuntimeError(f"data {configs[0].data.name} has changed since this command began; start it again")
     layout = layout_of(configs[0].model, parts.dataset.inputs, parts.dataset.outputs)

@@ -4,25 +4,29 @@ Flow: config, data → **feasibility** → planning.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlpexp.cohorts import Size, pace_of
 from mlpexp.config import Config, output_and_loss
-from mlpexp.data import DataError, prepare
+from mlpexp.data import DataError, Parts, prepare
 from mlpexp.measurability import refused
+
+KEPT_BYTES = 32e6
+"""Of all data together: a worker that gets its data need not load the package that has them."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What planning needs of a data set; the data themselves are let go."""
+    """What planning needs of a data set; the data themselves, `parts`, are kept where they are small."""
 
     name: str
     task: str
     digest: str
     size: Size
     negative_targets: int = 0
+    parts: Parts | None = field(default=None, repr=False, compare=False)
 
 
 def data_key(config: Config) -> str:
@@ -34,6 +38,7 @@ def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], dict[st
     """By data section: the facts of each that occurs, and what is wrong with those that cannot be loaded."""
     facts: dict[str, DataFacts] = {}
     mistakes: dict[str, str] = {}
+    room = KEPT_BYTES
     for key, config in {data_key(config): config for config in configs}.items():
         try:
             parts = prepare(config.data)
@@ -44,7 +49,9 @@ def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], dict[st
         rows = len(parts.training) + len(parts.validation) + len(parts.test)
         size = Size(dataset.inputs, dataset.outputs, len(parts.training), rows)
         negative = int((dataset.targets.astype(np.float64) < 0).sum()) if dataset.task == "regression" else 0
-        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size, negative)
+        room -= parts.nbytes
+        kept = parts if room >= 0 else None
+        facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size, negative, kept)
     return facts, mistakes
 
 

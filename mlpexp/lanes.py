@@ -59,13 +59,13 @@ def activations_of(models: Sequence[Model]) -> list[Sigma]:
     return [of_lanes([own[model.activations[l]] for own, model in zip(sigmas, models, strict=True)]) for l in layers]
 
 
-def build(configs: Sequence[Config]) -> tuple[Plan, Lanes]:
+def build(configs: Sequence[Config], parts: Parts | None = None) -> tuple[Plan, Lanes]:
     """What the lanes share, and the lanes. The configs must be of one cohort; lane i is configs[i].
 
-    Inside, lanes are ordered by update rule, so that each rule has neighbouring lanes, and then by activation;
-    `numbers` keeps the given order.
+    `parts` are their data, where these were loaded before. Inside, lanes are ordered by
+    update rule, so that each rule has neighbouring lanes, and then by activation; `numbers` keeps the given order.
     """
-    parts = prepare(configs[0].data)
+    parts = parts or prepare(configs[0].data)
     order = sorted(range(len(configs)), key=lambda i: (_rule_kind(configs[i]), configs[i].model.activations))
     return plan_of(configs[0], parts), lanes_of([configs[i] for i in order], order, parts)
 

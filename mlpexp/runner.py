@@ -274,6 +274,7 @@ def _task(order: Order, positions: Sequence[int], watched: str | None = None) ->
         leases=[order.leases[name] for name in names],
         warnings=[warnings(config, order.of(config)) for config in configs],
         watched=watched,
+        parts=order.of(configs[0]).parts,
     )
 
 

@@ -1,5 +1,7 @@
 """Made-up steps as training sees them: what measurements are taken of, in any shape, precision and scale."""
 
+from collections.abc import Sequence
+
 import reference
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ SHAPES = [(4, 3), (4, 4, 4, 4), (4, 6, 6, 6, 5, 5, 3), (2, 7, 1, 7, 7, 1), (3, 5
 
 def step_of(
     layout: Layout,
-    names: str | list[str] | list[tuple[str, ...]] = "relu",
+    names: str | Sequence[str | tuple[str, ...]] = "relu",
     scale: float = 1.0,
     dtype: torch.dtype = torch.float64,
     loss: tuple[str, str] = ("mse", "identity"),
@@ -39,9 +41,9 @@ def step_of(
     targets, probe_targets = (
         reference.draw_targets(*loss, (R, count, layout.widths[-1]), generator).to(dtype) for count in (B, E)
     )
-    each = names if isinstance(names, list) else [names] * (layout.depth - 1)
+    each = [names] * (layout.depth - 1) if isinstance(names, str) else names
     lanes = [name if isinstance(name, tuple) else (name,) * R for name in each]
-    network = Network(layout, [of_lanes([ACTIVATIONS[name] for name in names]) for names in lanes], rows)
+    network = Network(layout, [of_lanes([ACTIVATIONS[name] for name in of_layer]) for of_layer in lanes], rows)
     trace = Trace(network, B)
     hidden = layout.layers[:-1]
     dropped = [(normal(R, B, layer.outputs) > 0).to(dtype) * 2 for layer in hidden] if masks else None

@@ -1,6 +1,8 @@
 """Where cohorts train: an environment set before torch, one future a cohort."""
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,26 @@ def test_data_that_changed_since_they_were_planned_are_refused(tmp_path: Path) -
     future = Serial().submit(task(tmp_path, data_digest="0" * 64))
     assert "data digits has changed since this command began" in str(future.exception())
     assert not (tmp_path / "runs").exists()
+
+
+def train_and_tell_what_is_loaded(task: Task) -> tuple[list[str], bool]:
+    return train_cohort(task), "sklearn" in sys.modules
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+def test_a_worker_that_gets_its_data_need_not_load_the_package_that_has_them(tmp_path: Path, handed_over: bool) -> None:
+    asked = task(tmp_path)
+    parts = plan([composed(f"outputs={tmp_path}")]).facts.popitem()[1].parts
+    assert parts is not None
+    local = Local(1)
+    try:
+        names, loaded = local.in_worker(
+            train_and_tell_what_is_loaded, replace(asked, parts=parts if handed_over else None)
+        )
+    finally:
+        local.shutdown()
+    assert names == asked.fingerprints
+    assert loaded is not handed_over
 
 
 def test_two_attempts_at_one_cohort_have_folders_of_their_own(tmp_path: Path) -> None:

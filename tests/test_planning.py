@@ -6,7 +6,9 @@ import pytest
 from reference import LOSS_NAMES
 from runs_fixtures import composed
 
+from mlpexp import feasibility
 from mlpexp.config import Config
+from mlpexp.feasibility import load_facts
 from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.planning import Order, plan
 from mlpexp.refusals import ConfigError
@@ -84,6 +86,14 @@ def test_what_the_data_cannot_give_is_refused(overrides: list[str], line: str) -
 )
 def test_what_makes_sense_is_accepted(overrides: list[str], tmp_path: Path) -> None:
     assert plan([composed(*overrides, f"outputs={tmp_path}")]).to_train == [0]
+
+
+def test_data_are_kept_until_there_are_too_many_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [composed(f"data.split.seed={seed}") for seed in range(3)]
+    size = next(iter(load_facts(points)[0].values())).parts
+    assert size is not None
+    monkeypatch.setattr(feasibility, "KEPT_BYTES", 2.5 * size.nbytes)
+    assert [facts.parts is not None for facts in load_facts(points)[0].values()] == [True, True, False]
 
 
 def test_the_mistakes_of_all_runs_come_in_one_report_each_once() -> None:

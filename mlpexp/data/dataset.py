@@ -122,6 +122,13 @@ class Parts:
     digest: str = field(default="")
     fill: NDArray[np.float64] | None = None  # [q]; takes the place of missing values before centre and scale
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the examples, as they were loaded and normalised."""
+        return sum(
+            x.features.nbytes + x.targets.nbytes for x in (self.dataset, self.training, self.validation, self.test)
+        )
+
 
 def array_digest(arrays: Iterable[NDArray[np.generic]], *words: str) -> str:
     """SHA-256 of arrays with their types and shapes, and of words."""
