@@ -134,6 +134,17 @@ def test_a_study_of_another_space_keeps_its_name(tmp_path: Path) -> None:
         study_of(search, tmp_path)
 
 
+@pytest.mark.parametrize("directions", [["minimize", "minimize"], ["maximize"]])
+def test_a_study_that_someone_else_made_for_other_objectives_is_refused_and_left_as_it_was(
+    directions: list[str], tmp_path: Path
+) -> None:
+    storage = InMemoryStorage()
+    foreign = optuna.create_study(storage=storage, study_name="study", directions=directions)
+    with pytest.raises(ConfigError, match=r"the study study searches something else; .* search\.study=NAME"):
+        study_of(asked("random", 2), tmp_path, storage=storage)
+    assert (foreign.user_attrs, foreign.metric_names) == ({}, None)
+
+
 def started(storage: str, outputs: Path, trials: int, seconds: float) -> subprocess.Popen[bytes]:
     words = [sys.executable, str(PROGRAM), storage, str(outputs), str(trials), str(seconds)]
     return subprocess.Popen(words)
