@@ -147,9 +147,19 @@ def test_what_a_verdict_needs_is_what_the_record_says(tmp_path: Path, overrides:
     assert set(read.facts.pop("ends")) == set(read.ends) == set(kept.ends) >= {"delta_norm"}
     for name, row in read.ends.items():
         np.testing.assert_array_equal(row, kept.ends[name])
-    (longer,) = run(
-        config.model_copy(update={"training": config.training.model_copy(update={"epochs": 3})}), quiet=True
-    )
-    if longer.facts["went_on_from_step"]:
-        assert "ends" not in longer.facts
-        np.testing.assert_array_equal(longer.ends["delta_norm"], kept.ends["delta_norm"])
+
+
+def test_what_a_verdict_needs_of_a_run_that_went_on_is_what_it_needs_of_one_trained_at_once(tmp_path: Path) -> None:
+    point = ("measurements=full", "optimizer.learning_rate=0.2", "model.depth=5")
+
+    def of_epochs(epochs: int, place: str) -> Result:
+        return run(composed(*point, f"training.epochs={epochs}", f"outputs={tmp_path / place}"), quiet=True)[0]
+
+    shorter, longer, whole = of_epochs(2, "twice"), of_epochs(5, "twice"), of_epochs(5, "once")
+    assert longer.facts["went_on_from_step"] == shorter.facts["last_step"] > 0
+    assert whole.facts["went_on_from_step"] == 0
+    assert set(longer.ends) == set(whole.ends) == {"delta_norm", "dead_units", "killed_units"}
+    for name, row in whole.ends.items():
+        np.testing.assert_array_equal(longer.ends[name], row)
+    for name in ("dead_units", "killed_units"):
+        assert not np.array_equal(shorter.ends[name], whole.ends[name], equal_nan=True), "the end is another one"
