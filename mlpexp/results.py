@@ -257,16 +257,14 @@ class Result:
     def ends(self) -> dict[str, Array]:
         """What a verdict needs, [L]: ‖δ_l‖ where it was first measured, dead and killed units where last, as recorded.
 
-        From result.json where it is there, so that a table of thousands reads no records.
+        From result.json where it is there, so that a table of thousands reads no records. What is not finite is NaN:
+        JSON has no infinity.
         """
         if (kept := self.facts.get("ends")) is not None:
             return {name: np.array(row, dtype=float) for name, row in kept.items()}  # None is NaN
         measured = {name: self.record.measured(name)[1] for name in VERDICT if name in self.record.quantities}
-        return {
-            name: values[0 if name in AT_START else -1].astype(float)
-            for name, values in measured.items()
-            if len(values)
-        }
+        rows = {name: values[0 if name in AT_START else -1] for name, values in measured.items() if len(values)}
+        return {name: np.where(np.isfinite(row), row, np.nan).astype(float) for name, row in rows.items()}
 
     @property
     def numerics(self) -> dict[str, str]:

@@ -163,3 +163,22 @@ def test_what_a_verdict_needs_of_a_run_that_went_on_is_what_it_needs_of_one_trai
         np.testing.assert_array_equal(longer.ends[name], row)
     for name in ("dead_units", "killed_units"):
         assert not np.array_equal(shorter.ends[name], whole.ends[name], equal_nan=True), "the end is another one"
+
+
+def test_a_signal_beyond_all_numbers_is_nan_from_the_result_as_from_the_record(tmp_path: Path) -> None:
+    """Tiny inputs and large weights: outputs are finite, the first layer's δ is not, and the run diverges at once."""
+    rows = "".join(f"{number}e-32,{'xy'[number % 2]}\n" for number in range(1, 41))
+    (tmp_path / "tiny.csv").write_text("a,class\n" + rows)
+    (result,) = run(composed(
+        "data=table", f"data.path={tmp_path}/tiny.csv", "data.target=class", "data.normalisation=none",
+        "training.batch_size=12", "initialisation=normal", "initialisation.sigma_w=1e9", "model.depth=6",
+        "model.width=1", "model.activation=leaky_relu", f"outputs={tmp_path}",
+    ), quiet=True)  # fmt: skip
+    assert result.facts["diverged_at_step"] == 0
+    assert result.record["delta_norm"][0, 0] == np.inf
+    read = Result(result.folder)
+    assert read.facts.pop("ends")["delta_norm"][0] is None
+    for one in (result, read):
+        assert np.isnan(one.ends["delta_norm"]).tolist() == [True, *[False] * 5]
+        assert one.signal is not None
+        assert np.isnan(one.signal)
