@@ -1,6 +1,6 @@
 """Recorded runs, read back: scores, the full record, the trained network.
 
-Flow: run folder → **results** → tracking, display, figures, notebooks.
+Flow: run folder → **results** → tracking, score_tables, figures, notebooks.
 """
 
 import json
