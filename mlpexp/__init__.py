@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mlpexp.composition import compose
     from mlpexp.config import Config
     from mlpexp.refusals import ConfigError
-    from mlpexp.results import Record, Result
+    from mlpexp.results import Result
+    from mlpexp.run_record import Record
     from mlpexp.runner import RunError, run
     from mlpexp.watching.watch import watch
 
@@ -28,7 +29,7 @@ __all__ = ["Config", "ConfigError", "Record", "Result", "RunError", "compose", "
 _HOMES = {
     "Config": "config",
     "ConfigError": "refusals",
-    "Record": "results",
+    "Record": "run_record",
     "Result": "results",
     "RunError": "runner",
     "compose": "composition",

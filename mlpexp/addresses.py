@@ -1,7 +1,7 @@
 """Where a browser finds what was trained, as far as that can be known: at a tracking server, or at an `mlpexp ui` that
 serves these outputs now. Nothing of MLflow.
 
-Flow: dashboard → outputs/.dashboard → **addresses** → display.
+Flow: dashboard → outputs/.dashboard → **addresses** → score_tables.
 """
 
 import json

@@ -64,6 +64,7 @@ class Local:
         self.threads = ThreadPoolExecutor(workers, "worker")
         self.own = threading.local()
         self.pools: list[Any] = []
+        self.ended = False
         for _ in range(workers):  # they load torch while the caller still prepares what they will train
             self.threads.submit(self.in_worker, prepare_process)
 
@@ -78,6 +79,8 @@ class Local:
         if getattr(self.own, "pool", None) is None:
             self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
             self.pools.append(self.own.pool)
+            if self.ended:  # shutdown may have looked over the pools before this one was among them
+                self.own.pool.shutdown()
         try:
             return self.own.pool.submit(function, *arguments).result()
         except BrokenExecutor:
@@ -86,7 +89,8 @@ class Local:
             raise
 
     def shutdown(self) -> None:
-        """End the workers, and what they train."""
+        """End the workers, and what they train; a worker that a thread is about to start is not started."""
+        self.ended = True
         self.threads.shutdown(wait=False, cancel_futures=True)
         for pool in self.pools:
             pool.shutdown(wait=True, kill_workers=True)

@@ -115,15 +115,29 @@ def gradient_flow(
     """
     sheet = Sheet()
     chosen = log_spaced(len(steps), MOST_COLUMNS)
-    draw_flow(sheet, steps[chosen], signal[chosen])
+    draw_flow(sheet, steps[chosen], signal[chosen], "log-spaced" if len(chosen) < len(steps) else spacing(steps))
     draw_profiles(sheet, start, end, theory)
     sheet.write(WIDTH / 2, HEIGHT - 18, title, size=12)
     sheet.ink()
     return sheet
 
 
-def draw_flow(sheet: Sheet, steps: NDArray[np.int64], signal: Array) -> None:
-    """The heat map of `signal` [t, L] and its scale."""
+def spacing(steps: NDArray[np.int64]) -> str:
+    """`log-spaced` or `not evenly spaced`; nothing where steps are even. The last one is measured wherever it falls.
+
+    Log-spaced are whole numbers to which growth by a ratio is rounded: each pair bounds that ratio.
+    """
+    gaps, inner = np.diff(steps), steps[steps > 0][:-1]
+    if len(gaps) < 2 or (len(set(gaps[:-1])) == 1 and gaps[-1] <= gaps[0]):
+        return ""
+    before, after = inner[:-1], inner[1:]
+    least, most = (after - 0.5) / (before + 0.5), (after + 0.5) / (before - 0.5)
+    grows = len(before) > 1 and least.max() <= most.min() and steps[-1] <= (inner[-1] + 0.5) * most.min() + 0.5
+    return "log-spaced" if grows else "not evenly spaced"
+
+
+def draw_flow(sheet: Sheet, steps: NDArray[np.int64], signal: Array, spaced: str) -> None:
+    """The heat map of `signal` [t, L] and its scale; `spaced` says how steps are, unless evenly."""
     with np.errstate(divide="ignore"):
         logarithms = np.log10(signal.T)  # [L, t]
     finite = logarithms[np.isfinite(logarithms)]
@@ -139,8 +153,7 @@ def draw_flow(sheet: Sheet, steps: NDArray[np.int64], signal: Array) -> None:
         height = bottom + (top - bottom) * (decade - low) / (high - low)
         sheet.write(SCALE[2] + 4, height, f"10{superscript(decade)}", "left", SMALL, middle=True)
     missing = "" if len(finite) == logarithms.size else "; white: 0 or not finite"
-    spaced = ", log-spaced" if len(set(np.diff(steps))) > 1 else ""
-    sheet.write((left + right) / 2, bottom - 30, f"step (updates){spaced}{missing}")
+    sheet.write((left + right) / 2, bottom - 30, f"step (updates){', ' * bool(spaced)}{spaced}{missing}")
     sheet.write(left - 27, (bottom + top) / 2, "layer (1 is next to the input)", upright=True)
     sheet.write(SCALE[2] + 20, top + 9, "backpropagated signal ‖δₗ‖", "right", SMALL)
 

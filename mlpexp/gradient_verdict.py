@@ -1,6 +1,6 @@
 """What happens to the gradient of a point on its way back to layer 1: measured, beside theory, in one sentence.
 
-Flow: results → verdicts → **gradient verdict** → display, figures, tracking, tables.
+Flow: results → verdicts → **gradient verdict** → score_tables, figures, tracking, tables.
 """
 
 import math

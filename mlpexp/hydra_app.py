@@ -1,6 +1,6 @@
 """`mlpexp train` as a Hydra application, checked by us first, so that a refused config leaves no file behind.
 
-Flow: command line → composition (refuses) → Hydra → run → display.
+Flow: command line → composition (refuses) → Hydra → run → score_tables.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What mean-field theory says of a run before it is trained; it is kept in the record beside what was measured.
 
-Flow: lanes, theory → **predictions** → execution → result.json.
+Flow: lanes, theory → **predictions** → cohort_training → result.json.
 """
 
 from functools import lru_cache

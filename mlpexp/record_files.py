@@ -1,6 +1,6 @@
 """The two parquet files of a run's record, written a group of rows at a time.
 
-Flow: run folder → **record files** → results.
+Flow: run folder → **record files** → run record, results.
 
     record.parquet          a row a step: batch loss, evaluations, `quantity/layer_01` …, and what is of the whole run
     distributions.parquet   a row a step, layer and bin (or place in a spectrum); only where some were measured

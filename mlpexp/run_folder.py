@@ -3,7 +3,7 @@
 Flow: journal → **run folder** → (tracking, results). `outputs/runs/<fingerprint>/` holds
 
     config.yaml         the run's config
-    result.json         status, scores, steps, what was measured, numerics
+    result.json         status, scores, steps, what was measured, numerics; `ends`: what a verdict needs of the record
     record.parquet, distributions.parquet   what was measured; see record_files
     best.safetensors    weights with the lowest validation loss; final.safetensors those at the end
     checkpoint.safetensors, normalisation.safetensors   what it takes to go on, and to predict from raw inputs

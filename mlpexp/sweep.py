@@ -1,6 +1,6 @@
 """A whole multirun as one order: points → runs → a table of points, a CSV, Hydra's folders.
 
-Flow: Hydra's sweeper → launcher plugin → **sweep** → runner → display.
+Flow: Hydra's sweeper → launcher plugin → **sweep** → runner → score_tables.
 """
 
 import os

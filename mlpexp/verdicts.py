@@ -1,6 +1,6 @@
 """Points and what their seeds have in common: means with intervals, differences in pairs, names, order.
 
-Flow: results → **verdicts** → gradient verdict, display, figures, tracking.
+Flow: results → **verdicts** → gradient verdict, score_tables, figures, tracking.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Where cohorts train: an environment set before torch, one future a cohort."""
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,28 @@ def test_workers_start_with_the_environment_that_stable_products_need(monkeypatc
         assert local.in_worker(environment_of_a_worker) == ENVIRONMENT
     finally:
         local.shutdown()
+
+
+HASTY = """
+import psutil
+from mlpexp.execution import Local
+Local(2).shutdown()
+commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+print(*[command for command in commands if "resource_tracker" not in command], sep="\\n", end="")
+"""
+
+
+def test_workers_that_are_shut_down_before_they_have_begun_leave_no_process() -> None:
+    """The threads are still at `import loky` then: in this process it may be imported already."""
+    done = subprocess.run([sys.executable, "-c", HASTY], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == ""
+
+
+def test_after_the_shutdown_no_worker_is_started() -> None:
+    local = Local(1)
+    local.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        local.in_worker(os.getpid)
 
 
 def test_what_a_run_folder_says(tmp_path: Path) -> None:

@@ -14,7 +14,22 @@ from scipy import stats
 
 from mlpexp import flow_figures
 from mlpexp.figures import BLUE, ORANGE, large_and_small
-from mlpexp.flow_figures import HEIGHT, PROFILE, WIDTH, Sheet, decades, flow_of, gradient_flow, interval, round_step
+from mlpexp.flow_figures import (
+    FLOW,
+    HEIGHT,
+    PLAIN,
+    PROFILE,
+    WIDTH,
+    Sheet,
+    decades,
+    flow_of,
+    gradient_flow,
+    interval,
+    letters,
+    round_step,
+    spacing,
+)
+from mlpexp.measurement_schema import due_updates
 from mlpexp.verdicts import mean
 
 DRAW = np.random.default_rng(0)
@@ -80,7 +95,6 @@ def test_colours_and_profiles_span_two_decades_at_least_and_what_is_missing_is_m
     assert high - low == pytest.approx(2)
     assert np.ma.getmaskarray(np.ma.asarray(image.get_array())).sum() == 2
     assert "step (updates); white: 0 or not finite" in words(sheet)
-    assert "step (updates), log-spaced" in words(gradient_flow(STEPS**2, SIGNAL, START, END, "t"))
     assert {"10⁻¹", "10⁰"} <= set(words(sheet))
 
 
@@ -120,12 +134,52 @@ def test_a_long_run_has_so_many_columns_and_its_last_step() -> None:
     assert "2999" in words(sheet)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "updates", "told"),
+    [
+        ((10,), 34, ""),  # steps 0, 10, 20, 30 and the last
+        ((10,), 30, ""),
+        (("epoch",), 34, ""),
+        ((1,), 1, ""),
+        (("log",), 34, "log-spaced"),
+        (("log",), 1_000, "log-spaced"),
+        (("log",), 100_001, "log-spaced"),
+        ((10, "log"), 34, "not evenly spaced"),
+        ((10, 7), 40, "not evenly spaced"),
+    ],
+)
+def test_how_steps_are_spaced_is_told_as_they_were_scheduled(
+    schedule: tuple[int | str, ...], updates: int, told: str
+) -> None:
+    steps = np.array([*due_updates(schedule, 0, updates), updates])
+    assert spacing(steps) == told
+    label = "step (updates)" + (f", {told}" if told else "")
+    assert label in words(gradient_flow(steps, np.ones((len(steps), 4)), START, END, "t"))
+
+
+def test_steps_that_grow_otherwise_than_by_a_ratio_are_not_log_spaced() -> None:
+    for steps in (np.arange(9) ** 2, np.array([0, 1, 2, 4, 400]), np.array([3, 4, 7]), np.array([0, 1, 34])):
+        assert spacing(steps) == "not evenly spaced"
+    assert [spacing(np.arange(count)) for count in range(4)] == [""] * 4
+
+
+def test_a_run_measured_every_tenth_step_is_evenly_spaced_and_a_long_one_is_drawn_log_spaced() -> None:
+    steps, signal = flow_of(trained("measurements.every=10", "seed=771"))
+    assert steps.tolist() == [0, 10, 20, 30, 34]
+    assert "step (updates)" in words(gradient_flow(steps, signal, signal[:1], signal[-1:], "t"))
+    sheet = gradient_flow(np.arange(0, 30_000, 10), np.ones((3000, 3)), np.ones((1, 3)), np.ones((1, 3)), "t")
+    assert "step (updates), log-spaced" in words(sheet)
+
+
 def test_letters_of_the_widest_picture_stay_on_the_sheet() -> None:
     signal = np.exp(-np.arange(50.0)[None, ::-1] * np.ones((3000, 1)))
     signal[5, 5] = 0
     title = "leaky_relu+tanh-d50-w128-64-32-bn_before-skip-orthogonal-gradient_descent"
     sheet = gradient_flow(np.arange(3000) * 1000, signal, signal[:5], signal[-5:], title, np.zeros(50))
     boxes = [one.get_path().get_extents().extents for one in sheet.get_children() if isinstance(one, PathPatch)]
+    told = "step (updates), not evenly spaced; white: 0 or not finite"
+    assert told in words(gradient_flow(np.array([0, 5, 20, 21, 30]), np.zeros((5, 4)), START, END, "t"))
+    assert letters(told, PLAIN)[1] / 2 < (FLOW[0] + FLOW[2]) / 2
     assert all(box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT for box in boxes)
 
 

@@ -1,6 +1,7 @@
 """The house: arrows one way, one door for each heavy dependency, conf/ and schema in step."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,16 @@ def test_the_kernel_knows_torch_and_plain_arguments() -> None:
                 top = found.partition(".")[0]
                 allowed = top in own | set(sys.stdlib_module_names) or found.startswith("mlpexp.kernel")
                 assert allowed, f"{name} imports {found}"
+
+
+@pytest.mark.parametrize("shown", ["display", "score_tables", "data_tables", "cohort_training"])
+def test_who_says_to_flow_into_a_module_has_to_do_with_it(shown: str) -> None:
+    for name, tree in MODULES.items():
+        flow = re.search(r"^Flow: (.*?)\.$", ast.get_docstring(tree) or "", re.DOTALL | re.MULTILINE)
+        if flow and f"→ {shown}" in flow[1].replace(",", " →"):
+            package = name.removesuffix("__init__")
+            own = set().union(*(imports(one) for other, one in MODULES.items() if other.startswith(package)))
+            assert f"mlpexp.{shown}" in own or f"mlpexp.{name}" in imports(MODULES[shown]), f"{name}: {flow[0]}"
 
 
 def test_importing_only_defines_names(tmp_path: Path) -> None:

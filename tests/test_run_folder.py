@@ -19,8 +19,8 @@ from mlpexp import journal, record_files, run_folder
 from mlpexp.journal import write_atomically
 from mlpexp.kernel.layout import BatchNorm, Layout
 from mlpexp.records import Ending, Piece
-from mlpexp.results import Record
 from mlpexp.run_folder import row_of, tensors, write_runs
+from mlpexp.run_record import Record
 
 PEAK = """
 import resource, sys

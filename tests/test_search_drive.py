@@ -19,7 +19,7 @@ from mlpexp.config import Config
 from mlpexp.refusals import ConfigError
 from mlpexp.search.drive import ranking
 from mlpexp.search.goals import Goals
-from mlpexp.search.studies import AGAIN, REASON, counted_trials
+from mlpexp.search.studies import AGAIN, REASON, Direction, counted_trials
 
 PROGRAM = Path(__file__).with_name("search_fixtures.py")
 COARSE = (*BASE, f"{RATE}=0.1,0.01,0.001", f"{MOMENTUM}=range(0.7,0.95,0.1)", "model.depth=range(3,6)")
@@ -132,6 +132,17 @@ def test_a_study_of_another_space_keeps_its_name(tmp_path: Path) -> None:
     study_of(search, tmp_path).set_user_attr("mlpexp.space", "another")
     with pytest.raises(ConfigError, match=r"the study study searches something else; .* search\.study=NAME"):
         study_of(search, tmp_path)
+
+
+@pytest.mark.parametrize("directions", [["minimize", "minimize"], ["maximize"]])
+def test_a_study_that_someone_else_made_for_other_objectives_is_refused_and_left_as_it_was(
+    directions: list[Direction], tmp_path: Path
+) -> None:
+    storage = InMemoryStorage()
+    foreign = optuna.create_study(storage=storage, study_name="study", directions=directions)
+    with pytest.raises(ConfigError, match=r"the study study searches something else; .* search\.study=NAME"):
+        study_of(asked("random", 2), tmp_path, storage=storage)
+    assert (foreign.user_attrs, foreign.metric_names) == ({}, None)
 
 
 def started(storage: str, outputs: Path, trials: int, seconds: float) -> subprocess.Popen[bytes]:

@@ -6,8 +6,9 @@
 8 hidden layers, batches of 64 of digits (64 inputs, 10 classes), Adam, lanes side by side in one thread. Each round
 times every variant once, beside the bare step of the same round; told is the median over rounds of the ratios of
 processor time. A quantity is measured at every step here, whatever its default schedule (probes and spectra once an
-epoch): its factor minus one is what a measurement costs, in steps. Writes measurement_cost.csv beside this file. With
-the extra `bench`, BackPACK's per-example gradient norms are timed the same way, over a bare step of plain torch.
+epoch): its factor minus one is what a measurement costs, in steps. Writes measurement_cost.csv beside this file, where
+rows of what was not asked for stay as they were. With the extra `bench`, BackPACK's per-example gradient norms are
+timed the same way, over a bare step of plain torch.
 """
 
 import argparse
@@ -32,7 +33,10 @@ from mlpexp.lanes import build
 from mlpexp.measurement_catalogue import CATALOGUE, PRESETS, of_kind
 from mlpexp.training import train_epoch
 
-HERE = Path(__file__).parent
+TABLE = Path(__file__).with_name("measurement_cost.csv")
+COLUMNS = ("width", "activation", "lanes", "variant", "factor", "milliseconds_a_step")
+Row = tuple[str, ...]
+"""Cells of the table; the first two are the shape."""
 LANES = {16: 64, 64: 16, 256: 4}
 """Width → lanes side by side."""
 BATCH, LAYERS = 64, 8
@@ -141,7 +145,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     prepare_process()
-    rows = []
     for width in options.widths:
         for activation in options.activations:
             lanes = LANES.get(width, 4)
@@ -154,8 +157,8 @@ def main() -> None:
             found = list(ratios(timed, "bare", options.rounds))
             peers = backpack(width, activation)
             found += list(ratios(peers, "torch, bare", options.rounds)) if peers else []
-            rows += [(width, activation, lanes, *one) for one in found]
-            write(rows)
+            rows = [row_of(width, activation, lanes, *one) for one in found]
+            write(merged(read(), rows, whole=bool(peers) and not options.only))  # whoever stops now keeps this shape
             print(f"\nwidth {width}, {activation}, {lanes} lanes")
             for name, factor, milliseconds in found:
                 print(f"  {name:28} × {factor:6.2f}  {milliseconds:8.2f} ms a step")
@@ -164,12 +167,31 @@ def main() -> None:
         print(f"  {name:40} × {factor:g}")
 
 
-def write(rows: list[tuple[int, str, int, str, float, float]]) -> None:
-    """The table so far: whoever stops after some shapes keeps them."""
-    with (HERE / "measurement_cost.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["width", "activation", "lanes", "variant", "factor", "milliseconds_a_step"])
-        writer.writerows((*row[:4], f"{row[4]:.3f}", f"{row[5]:.3f}") for row in rows)
+def row_of(width: int, activation: str, lanes: int, variant: str, factor: float, milliseconds: float) -> Row:
+    """A variant's cells."""
+    return str(width), activation, str(lanes), variant, f"{factor:.3f}", f"{milliseconds:.3f}"
+
+
+def read() -> list[Row]:
+    """Rows of the table as it stands; none where there is no table."""
+    if not TABLE.exists():
+        return []
+    with TABLE.open(newline="") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
+def write(rows: list[Row]) -> None:
+    """The table anew."""
+    with TABLE.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def merged(before: list[Row], found: list[Row], whole: bool) -> list[Row]:
+    """The table with what was found now: in place of its variants, of a shape measured `whole` in place of all rows."""
+    shapes, measured = {row[:2] for row in found}, {(*row[:2], row[3]) for row in found}
+    kept = [row for row in before if row[:2] not in shapes or not (whole or (*row[:2], row[3]) in measured)]
+    order = list(dict.fromkeys(row[:2] for row in [*before, *found]))
+    return sorted([*kept, *found], key=lambda row: order.index(row[:2]))
 
 
 if __name__ == "__main__":

@@ -73,16 +73,17 @@ def open_storage(search: Search, outputs: Path) -> BaseStorage:
 
 
 def open_study(storage: BaseStorage, name: str, objectives: Mapping[str, Direction], space: str) -> Study:
-    """The study of that name; raises ConfigError where it searches another space or for something else."""
+    """The study of that name; one that searches another space or for something else is left alone: ConfigError."""
     directions = list(objectives.values())
     with quiet():
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         known = study.user_attrs.get(SPACE)
-        if known is None:
+        if known not in (None, space) or [one.name.lower() for one in study.directions] != directions:
+            told = f"the study {name} searches something else; give this one another name: search.study=NAME"
+            raise ConfigError([told])
+        if known is None:  # only now is it known to be ours to write to
             study.set_metric_names(list(objectives))  # as optuna-dashboard names its axes
             study.set_user_attr(SPACE, space)
-    if known not in (None, space) or [one.name.lower() for one in study.directions] != directions:
-        raise ConfigError([f"the study {name} searches something else; give this one another name: search.study=NAME"])
     return study
 
 
