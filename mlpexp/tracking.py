@@ -335,8 +335,11 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
 
 
 def _explain_default(client: MlflowClient) -> None:
-    """MLflow makes an experiment by itself, which stays empty: its page tells where the runs are."""
+    """MLflow makes an experiment by itself, which stays empty: its page tells where the runs are.
+
+    Somebody may have deleted it, and then it takes no tags.
+    """
     default = client.get_experiment_by_name("Default")
-    if default is not None and NOTE not in default.tags:
+    if default is not None and default.lifecycle_stage == "active" and NOTE not in default.tags:
         told = "MLflow makes this experiment by itself, and mlpexp leaves it empty: [its runs](#/experiments)."
         client.set_experiment_tag(default.experiment_id, NOTE, told)
