@@ -50,10 +50,19 @@ def serve(outputs: str, port: int = 0, sweep: str | None = None) -> int:
 
 
 def serve_studies(outputs: str, storage: str | None = None, port: int = 0, sweep: str | None = None) -> int:
-    """The same, and beside it the studies of searches in optuna-dashboard: alone where nothing is tracked."""
-    studies = _studies(outputs, storage)
+    """The same, and beside it the studies of searches in optuna-dashboard: alone where nothing is tracked.
+
+    The port is then optuna-dashboard's; raises ConfigError for a sweep that nothing can show.
+    """
     folder = Path(absolute_outputs(outputs))
-    tracked = (folder / "mlflow.db").exists()
+    database = folder / "mlflow.db"
+    tracked = database.exists()
+    if sweep and not tracked:
+        told = (
+            f"{database} does not exist, and it is what --sweep {sweep} opens; without --sweep the studies open alone"
+        )
+        raise ConfigError([told])
+    studies = _studies(outputs, storage, 0 if tracked else port)
     return _until_ctrl_c([*([_runs(outputs, port, sweep)] if tracked else []), studies], folder / LOG)
 
 
@@ -72,14 +81,14 @@ def _runs(outputs: str, port: int, sweep: str | None) -> Server:
     return Server("dashboard", command(database, port), address + page, (*ready, *([notice] if notice else [])))
 
 
-def _studies(outputs: str, storage: str | None) -> Server:
-    """optuna-dashboard."""
+def _studies(outputs: str, storage: str | None, port: int) -> Server:
+    """optuna-dashboard, at a free port for 0."""
     journal = Path(absolute_outputs(outputs)) / STUDIES
     if storage is None and not journal.exists():
         raise ConfigError([f"{journal} does not exist; search something first: mlpexp sweep search=tpe …"])
     if find_spec("optuna_dashboard") is None:
         raise ConfigError(["optuna-dashboard is not installed: pip install 'mlpexp[dashboard]'"])
-    port = free_port()
+    port = port or free_port()
     words = [sys.executable, "-c", "from optuna_dashboard._cli import main; main()", storage or str(journal)]
     listening = ["--host", "127.0.0.1", "--port", str(port), "--server", "wsgiref"]
     return Server("studies", [*words, *listening], f"http://127.0.0.1:{port}/dashboard")

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from runs_fixtures import command as run_command
 from search_fixtures import asked, driven
 
-from mlpexp import views
+from mlpexp import dashboard, views
 from mlpexp.cli import main
 from mlpexp.config import Tracking
 from mlpexp.dashboard import command, comparison, environment, free_port, ready_views, starts_well
@@ -189,15 +189,45 @@ def test_studies_of_searches_open_beside_the_runs(tmp_path: Path) -> None:
     assert alive == []
 
 
-def test_studies_open_alone_where_nothing_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dashboard.Server]:
+    """What would be started."""
+    servers: list[dashboard.Server] = []
+    monkeypatch.setattr(dashboard, "_until_ctrl_c", lambda some, log: servers.extend(some))
+    return servers
+
+
+def test_studies_open_alone_where_nothing_is_tracked_at_the_port_that_was_given(
+    tmp_path: Path, started: list[dashboard.Server]
+) -> None:
     pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
     (tmp_path / "optuna.journal").touch()
-    started: list[str] = []
-    monkeypatch.setattr(
-        "mlpexp.dashboard._until_ctrl_c", lambda servers, log: started.extend(one.name for one in servers)
-    )
-    main(["ui", "--optuna", "--outputs", str(tmp_path)])
-    assert started == ["studies"]
+    main(["ui", "--optuna", "--outputs", str(tmp_path), "--port", "5151"])
+    (studies,) = started
+    assert (studies.name, studies.address) == ("studies", "http://127.0.0.1:5151/dashboard")
+    assert studies.words[studies.words.index("--port") + 1] == "5151"
+    assert studies.words[studies.words.index("--host") + 1] == "127.0.0.1"
+
+
+def test_beside_mlflow_the_given_port_is_mlflows(tmp_path: Path, started: list[dashboard.Server]) -> None:
+    pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
+    (tmp_path / "optuna.journal").touch()
+    Store(Tracking(), tmp_path).open()
+    main(["ui", "--optuna", "--outputs", str(tmp_path), "--port", "5151"])
+    runs, studies = started
+    assert runs.words[runs.words.index("--port") + 1] == "5151"
+    assert studies.words[studies.words.index("--port") + 1] != "5151"
+
+
+def test_no_sweep_opens_where_nothing_is_tracked(
+    tmp_path: Path, started: list[dashboard.Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "optuna.journal").touch()
+    assert main(["ui", "--optuna", "--outputs", str(tmp_path), "--sweep", "1a2b3c4d"]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'mlflow.db'} does not exist, and it is what --sweep 1a2b3c4d opens" in said
+    assert "without --sweep the studies open alone" in said
+    assert not started
 
 
 def test_a_server_that_ends_by_itself_says_why(tmp_path: Path) -> None:
