@@ -11,14 +11,19 @@ import tempfile
 import time
 import webbrowser
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+import psutil
+
 from mlpexp.refusals import redact
+
+PATIENCE = 20.0
+"""Seconds that servers have to end once they are asked to."""
 
 LINES, TAIL_BYTES = 5, 8192
 """Of a server that gave up: the last lines it said, looked for in so many bytes."""
@@ -82,14 +87,43 @@ def until_ctrl_c(servers: Sequence[Server], environment: Mapping[str, str]) -> i
     except KeyboardInterrupt:
         return 0
     finally:
-        for running in started:
-            if running.process.poll() is None:
-                os.killpg(running.process.pid, signal.SIGTERM)
-        for running in started:
-            running.process.wait(timeout=20)
+        end([running.process for running in started])
         for running in started:
             if running not in ended:
                 running.log.unlink(missing_ok=True)
+
+
+def end(leaders: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End process groups as a whole, what a leader that has ended left behind, too; kill what outlasts our patience.
+
+    A second Ctrl-C ends the patience.
+    """
+    with suppress(KeyboardInterrupt, SystemExit):
+        _signal(leaders, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        while any(map(_lives, leaders)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    _signal(leaders, signal.SIGKILL)
+    for leader in leaders:
+        leader.wait()
+
+
+def _signal(leaders: Sequence[subprocess.Popen[bytes]], which: signal.Signals) -> None:
+    for leader in filter(_lives, leaders):
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, which)
+
+
+def _lives(leader: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of a group runs; what has ended and waits to be buried, perhaps by nobody, does not."""
+    return leader.poll() is None or any(_runs_in(leader.pid, process) for process in psutil.pids())
+
+
+def _runs_in(group: int, process: int) -> bool:
+    try:
+        return os.getpgid(process) == group and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False
 
 
 def _ended(started: Sequence[Running]) -> list[Running]:
