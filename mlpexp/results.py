@@ -109,6 +109,13 @@ class Record:
         """Edges of the bins of a histogram's layers at the steps at which it was measured, [t, L, bins + 1]."""
         return self.distributions[histogram].edges
 
+    @property
+    def bytes_read(self) -> int:
+        """What this record takes in memory so far."""
+        known = self.__dict__.get("distributions", {}).values()
+        arrays = [*self._read.values(), *(one for d in known for one in (d.steps, d.values, d.edges))]
+        return sum(array.nbytes for array in arrays)
+
     def whole(self) -> Self:
         """This record with all columns read at once: for whoever needs most of them."""
         self._columns(self.columns)
@@ -252,6 +259,17 @@ class Result:
     def record(self) -> Record:
         """Every step and layer."""
         return Record(self.folder / "record.parquet")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, platform and commit."""
+        content: dict[str, Any] = json.loads((self.folder / "environment.json").read_text())
+        return content
+
+    def whole(self) -> Self:
+        """This run with its facts, environment and record read: for whoever needs most of them."""
+        _ = self.facts, self.environment, self.record.whole()
+        return self
 
     @cached_property
     def ends(self) -> dict[str, Array]:
