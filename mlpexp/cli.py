@@ -88,10 +88,10 @@ def _command(words: Sequence[str]) -> int:
         commands.add_parser(name, help=text, add_help=False)
     ui = commands.add_parser("ui", help="open the dashboard of recorded runs")
     ui.add_argument("--outputs", default=os.environ.get("MLPEXP_OUTPUTS", "outputs"))
-    ui.add_argument("--optuna", action="store_true", help="the studies of searches in optuna-dashboard as well")
+    ui.add_argument("--optuna", action="store_true", help="the studies of searches, too, in optuna-dashboard")
     ui.add_argument("--storage", help="with --optuna: the database that search.storage names; the journal unless given")
     ui.add_argument("--sweep", help="open the comparison of the runs of this sweep")
-    ui.add_argument("--port", type=int, default=0, help="0: a free one")
+    ui.add_argument("--port", type=int, default=0, help="MLflow's, else optuna-dashboard's; 0: a free one")
     options = parser.parse_args(words)
     if options.command is None:
         parser.print_help()
@@ -229,7 +229,7 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    """MLflow's server, and optuna-dashboard beside it if asked for, on loopback, until Ctrl-C."""
+    """MLflow's server, and optuna-dashboard if asked for, on loopback, until Ctrl-C."""
     from mlpexp.dashboard import serve, serve_studies
 
     if options.optuna:

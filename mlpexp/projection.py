@@ -73,8 +73,7 @@ def version_of(result: Result) -> str:
 
 
 def _tags(result: Result, verdict: GradientVerdict | str, sweep: str | None) -> dict[str, str]:
-    facts = result.facts
-    environment = json.loads((result.folder / "environment.json").read_text())
+    facts, environment = result.facts, result.environment
     tags = {
         "mlpexp.fingerprint": result.fingerprint,
         "mlpexp.point": result.config.point(),

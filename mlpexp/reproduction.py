@@ -3,7 +3,6 @@
 Flow: run folder → run (alone, in a folder of its own) → **reproduction**.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,7 +138,7 @@ def compare_circumstances(old: Result, new: Result) -> Iterator[str]:
     for key in before:
         if before[key] != after.get(key):
             yield f"  numerics, {key}: {before[key]} then, {after.get(key)} now"
-    commits = [json.loads((r.folder / "environment.json").read_text())["commit"] for r in (old, new)]
+    commits = [r.environment["commit"] for r in (old, new)]
     if commits[0] != commits[1]:
         yield f"  commit: {commits[0]} then, {commits[1]} now"
 

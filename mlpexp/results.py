@@ -129,6 +129,17 @@ class Result:
         return Record(self.folder / "record.parquet")
 
     @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, platform and commit."""
+        content: dict[str, Any] = json.loads((self.folder / "environment.json").read_text())
+        return content
+
+    def whole(self) -> Self:
+        """This run with its facts, environment and record read: for whoever needs most of them."""
+        _ = self.facts, self.environment, self.record.whole()
+        return self
+
+    @cached_property
     def ends(self) -> dict[str, Array]:
         """What a verdict needs, [L]: ‖δ_l‖ where it was first measured, dead and killed units where last, as recorded.
 

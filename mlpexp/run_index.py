@@ -1,6 +1,6 @@
 """One small SQLite file that knows every run folder: rows of flat values, read in a fraction of a second.
 
-Flow: run folders → **run_index** → browse. It is a view, never a record: it catches up with the
+Flow: runner, run folders → **run_index** → browse. It is a view, never a record: it catches up with the
 folders whenever it is asked, remembers what a command has just trained, and is made again where it is damaged or was
 made by another version of the schema.
 """

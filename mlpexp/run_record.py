@@ -97,6 +97,13 @@ class Record:
         """Edges of the bins of a histogram's layers at the steps at which it was measured, [t, L, bins + 1]."""
         return self.distributions[histogram].edges
 
+    @property
+    def bytes_read(self) -> int:
+        """What this record takes in memory so far."""
+        known = self.__dict__.get("distributions", {}).values()
+        arrays = [*self._read.values(), *(one for d in known for one in (d.steps, d.values, d.edges))]
+        return sum(array.nbytes for array in arrays)
+
     def whole(self) -> Self:
         """This record with all columns read at once: for whoever needs most of them."""
         self._columns(self.columns)

@@ -4,7 +4,7 @@ Flow: runner → **tracker** → illustration, gradient_flow, tracking.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +16,9 @@ from mlpexp.results import Result
 
 Track = Callable[[list[Result]], None]
 
-RUNS_AT_ONCE = 64
-"""Of one transaction: with five, writing pages of the database took three times as long."""
+RUNS_AT_ONCE, RECORD_BYTES = 64, 256 << 20
+"""Of one transaction: with five runs, writing pages of the database took three times as long. Bytes of all records that
+are in memory for it."""
 
 
 class WholePoints:
@@ -49,20 +50,105 @@ class WholePoints:
         return whole
 
     def rest(self) -> list[list[Result]]:
-        """Points of which some runs failed."""
-        return list(self.held.values())
+        """Points of which some runs failed; they are held no longer."""
+        held, self.held = self.held, {}
+        return list(held.values())
 
 
-def together(points: Sequence[list[Result]]) -> Iterator[list[list[Result]]]:
-    """Points of a few dozen runs: a store writes them in one transaction, and their records fit into memory."""
+def together(points: Iterable[list[Result]]) -> Iterator[list[list[Result]]]:
+    """Points of a few dozen runs, which a store writes in one transaction, and whose records fit into memory.
+
+    A point is never parted, however large. The next point is taken before a batch is given, and none after it.
+    """
     some: list[list[Result]] = []
+    count = size = 0
     for runs in points:
-        if some and sum(map(len, some)) + len(runs) > RUNS_AT_ONCE:
+        more = sum(run.record.bytes_read for run in runs)
+        if some and (count + len(runs) > RUNS_AT_ONCE or size + more > RECORD_BYTES):
             yield some
-            some = []
+            some, count, size = [], 0, 0
         some.append(runs)
+        count, size = count + len(runs), size + more
     if some:
         yield some
+
+
+class Writer:
+    """Pictures, and runs in a tracking store, one call after the other; what is wrong with one point stops no other."""
+
+    def __init__(self, order: Order, sweep: str | None) -> None:
+        self.order, self.sweep = order, sweep
+        self.store: Any = None
+        self.away: Exception | None = None  # it was tried: a locked store costs one wait, not one a batch
+        self.flows: Any = None
+
+    def open(self) -> None:
+        """Make the store ready; raises RuntimeError where it is away."""
+        from mlpexp.tracking import Store
+
+        self.store = Store(self.order.configs[0].tracking, self.order.outputs)
+        try:
+            self.store.open()
+        except RuntimeError as error:
+            self.away = error
+            raise
+
+    def show(self, points: list[list[Result]]) -> None:
+        """Draw all points and write them into the store; then raises the first of what went wrong. Empties the list."""
+        errors: list[Exception] = []
+        for some in together(self._drawn(points, errors)):
+            self._write(some, errors)
+            some.clear()  # before the next records are read
+        if errors:
+            raise errors[0]
+
+    def keep_flows(self) -> None:
+        """The page of all points of a sweep."""
+        page = self.flows.write() if self.flows else None
+        if page is not None and self.away is None:
+            self.store.keep_pictures(self.sweep, page)
+
+    def _drawn(self, points: list[list[Result]], errors: list[Exception]) -> Iterator[list[Result]]:
+        """Points with their pictures; they leave the list, so that their records go with their batch."""
+        from mlpexp.gradient_flow import Flows
+        from mlpexp.illustration import illustrate
+
+        points.reverse()
+        while points:
+            runs = points.pop()
+            try:
+                for run in runs:
+                    run.whole()  # read once, for the picture and for the store
+                illustrate(runs)
+                if self.sweep:
+                    self.flows = self.flows or Flows(self.order.outputs, self.sweep)
+                    self.flows.add(runs)
+            except Exception as error:
+                keep(error, errors)
+            else:
+                yield runs
+
+    def _write(self, points: list[list[Result]], errors: list[Exception]) -> None:
+        """All in one transaction, or each point by itself where something about one of them is wrong."""
+        if self.away:
+            keep(self.away, errors)
+            return
+        try:
+            self.store.show([run for runs in points for run in runs], self.sweep)
+        except RuntimeError as error:
+            self.away = error
+            keep(error, errors)
+        except Exception as error:
+            if len(points) == 1:
+                keep(error, errors)
+                return
+            for runs in points:
+                self._write([runs], errors)
+
+
+def keep(error: Exception, errors: list[Exception]) -> None:
+    """The error alone: its traceback would hold the records of a batch."""
+    errors.append(error.with_traceback(None))
 
 
 @contextmanager
@@ -80,54 +166,22 @@ def tracker(
         yield lambda results: None
         return
 
-    opened: list[Any] = []
-    away: list[Exception] = []
-    flows: list[Any] = []
-
-    def prepare() -> None:
-        from mlpexp.tracking import Store
-
-        opened.append(Store(tracking, order.outputs))
-        try:
-            opened[0].open()
-        except RuntimeError as error:
-            away.append(error)
-            raise
-
-    def show(points: list[list[Result]]) -> None:
-        from mlpexp.gradient_flow import Flows
-        from mlpexp.illustration import illustrate
-
-        for runs in points:
-            for run in runs:
-                run.record.whole()  # read once, for the picture and for the store
-            illustrate(runs)
-            if sweep:
-                flows[:] = flows or [Flows(order.outputs, sweep)]
-                flows[0].add(runs)
-        if away:
-            raise away[0]  # it was tried: a locked store costs one wait, not one a batch
-        try:
-            opened[0].show([run for runs in points for run in runs], sweep)
-        except RuntimeError as error:
-            away.append(error)
-            raise
-
-    def keep_flows() -> None:
-        page = flows[0].write() if flows else None
-        if page is not None and not away:
-            opened[0].keep_pictures(sweep, page)
-
-    with ThreadPoolExecutor(1, "tracking") as writer:
-        batches = [writer.submit(prepare)]
+    writer = Writer(order, sweep)
+    with ThreadPoolExecutor(1, "tracking") as thread:
+        calls = [thread.submit(writer.open)]
         complete = complete or WholePoints(order)
-        yield lambda results: batches.extend(writer.submit(show, some) for some in together(complete.after(results)))
-        batches += [writer.submit(show, some) for some in together(complete.rest())]
-        batches.append(writer.submit(keep_flows))
+
+        def show(points: list[list[Result]]) -> None:
+            if points:
+                calls.append(thread.submit(writer.show, points))
+
+        yield lambda results: show(complete.after(results))
+        show(complete.rest())
+        calls.append(thread.submit(writer.keep_flows))
         display.waiting("writing to MLflow")
-        errors = [error for batch in batches if (error := batch.exception())]
-    if opened and opened[0].notice:
-        display.note(opened[0].notice)
+        errors = [error for call in calls if (error := call.exception())]
+    if writer.store and writer.store.notice:
+        display.note(writer.store.notice)
     if errors:
         display.note(
             f"MLflow was not reached ({(str(errors[0]).splitlines() or ['?'])[0]}); the runs are recorded under "

@@ -90,7 +90,9 @@ class Store:
             found = {one.fingerprint: self._found(client, one.fingerprint, version_of(one)) for one in missing}
             new = [result for result in missing if found[result.fingerprint] is None]
             written = self.bulk.write(new, sweep) if self.bulk else [self._write(client, one, sweep) for one in new]
-            found |= {result.fingerprint: run_id for result, run_id in zip(new, written, strict=True)}
+            for result, new_id in zip(new, written, strict=True):
+                found[result.fingerprint] = new_id
+                self._know(result.fingerprint, new_id)
             self._show_views(client, results, sweep)
             for result in missing:
                 run_id = found[result.fingerprint]
@@ -227,11 +229,17 @@ class Store:
 
     def _found(self, client: MlflowClient, fingerprint: str, version: str) -> str | None:
         """The run that shows this record already; what is half written, or of an earlier training, is removed."""
-        for run_id in self._runs_of(client, fingerprint):
-            if client.get_run(run_id).data.tags.get("mlpexp.tracked") == version:
-                return run_id
-            client.delete_run(run_id)
+        runs = self._runs_of(client, fingerprint)
+        while runs:
+            if client.get_run(runs[0]).data.tags.get("mlpexp.tracked") == version:
+                return runs[0]
+            client.delete_run(runs.pop(0))  # nor is it known any longer
         return None
+
+    def _know(self, fingerprint: str, run_id: str) -> None:
+        """A run has been written: whoever tries again after an error finds it."""
+        if self.known is not None and run_id not in self.known.setdefault(fingerprint, []):
+            self.known[fingerprint].append(run_id)
 
     def _write(self, client: MlflowClient, result: Result, sweep: str | None) -> str:
         """One recorded run by MLflow's own calls."""
@@ -253,12 +261,13 @@ class Store:
         last = {NOTE: filled(shown.tags.get(NOTE, ""), self.experiment, run_id), "mlpexp.tracked": version}
         tracked = [RunTag(*tag) for tag in last.items() if tag[1]]  # below 1000 entries: one transaction
         client.log_batch(run_id, metrics=metrics, params=parameters, tags=tracked)
+        self._know(shown.tags["mlpexp.fingerprint"], run_id)
         return run_id
 
     def _runs_of(self, client: MlflowClient, fingerprint: str) -> list[str]:
         """Runs of that fingerprint that the store holds already."""
         if self.known is not None:
-            return self.known.pop(fingerprint, [])
+            return self.known.get(fingerprint, [])
         found = client.search_runs([self.experiment], f"tags.`mlpexp.fingerprint` = '{fingerprint}'")
         return [run.info.run_id for run in found]
 
@@ -335,8 +344,11 @@ def _open(uri: str, experiment: str, outputs: str) -> tuple[MlflowClient, Experi
 
 
 def _explain_default(client: MlflowClient) -> None:
-    """MLflow makes an experiment by itself, which stays empty: its page tells where the runs are."""
+    """MLflow makes an experiment by itself, which stays empty: its page tells where the runs are.
+
+    Somebody may have deleted it, and then it takes no tags.
+    """
     default = client.get_experiment_by_name("Default")
-    if default is not None and NOTE not in default.tags:
+    if default is not None and default.lifecycle_stage == "active" and NOTE not in default.tags:
         told = "MLflow makes this experiment by itself, and mlpexp leaves it empty: [its runs](#/experiments)."
         client.set_experiment_tag(default.experiment_id, NOTE, told)

@@ -11,7 +11,7 @@ from mlpexp.runner import run
 
 
 @pytest.fixture(scope="session")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def browsed_outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five runs: two depths with two seeds each, and one that diverged; a sweep and a study name some of them."""
     folder = tmp_path_factory.mktemp("browse")
     place = f"outputs={folder}"
@@ -28,7 +28,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(outputs: Path, tmp_path: Path) -> Path:
+def browsed_copy(browsed_outputs: Path, tmp_path: Path) -> Path:
     """The same runs in a folder that a test may spoil."""
-    shutil.copytree(outputs, tmp_path / "copy")
+    shutil.copytree(browsed_outputs, tmp_path / "copy")
     return tmp_path / "copy"

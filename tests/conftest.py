@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from browse_fixtures import copy as copy
-from browse_fixtures import outputs as outputs
+from browse_fixtures import browsed_copy as browsed_copy
+from browse_fixtures import browsed_outputs as browsed_outputs
 from hypothesis import settings
 
 torch.set_num_threads(1)

@@ -28,15 +28,17 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> s
     return capsys.readouterr().out
 
 
-def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = next(iter(recorded(copy))).folder
+def test_a_damaged_run_is_listed_as_such_and_no_table_takes_it(
+    browsed_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next(iter(recorded(browsed_copy))).folder
     (folder / "result.json").write_text("{half")
-    text = printed(capsys, "runs", "status=damaged", "--outputs", str(copy), "--columns", "folder,status")
+    text = printed(capsys, "runs", "status=damaged", "--outputs", str(browsed_copy), "--columns", "folder,status")
     assert str(folder) in text
     with pytest.raises(ConfigError, match=f"{folder.name} is damaged"):
-        mlpexp.load(copy)
+        mlpexp.load(browsed_copy)
     with pytest.raises(ConfigError, match="remove it, and the run trains again"):
-        chosen(folder.name, rows(copy), copy)
+        chosen(folder.name, rows(browsed_copy), browsed_copy)
 
 
 # --- conditions ---
@@ -76,18 +78,18 @@ def test_runs_without_a_value_come_last_in_either_order() -> None:
     assert [row["a"] for row in sort(rows, ["-a"])][:4] == ["x", 10.5, 2, 1]
 
 
-def test_sweeps_and_studies_select_their_runs(outputs: Path) -> None:
-    assert set(mlpexp.load(outputs, sweep="1a2b3c4d")["model.depth"]) == {2}
+def test_sweeps_and_studies_select_their_runs(browsed_outputs: Path) -> None:
+    assert set(mlpexp.load(browsed_outputs, sweep="1a2b3c4d")["model.depth"]) == {2}
     for name in ("depths", "depths/quick"):
-        assert len(mlpexp.load(outputs, study=name)) == 2
-    known = rows(outputs)
-    assert len(select(known, ["sweep!=1a2b3c4d"], outputs)) == len(known) - 2
+        assert len(mlpexp.load(browsed_outputs, study=name)) == 2
+    known = rows(browsed_outputs)
+    assert len(select(known, ["sweep!=1a2b3c4d"], browsed_outputs)) == len(known) - 2
     with pytest.raises(ConfigError, match=r"no sweep is called '1a2b3c4e'; did you mean 1a2b3c4d\?"):
-        select(known, ["sweep=1a2b3c4e"], outputs)
+        select(known, ["sweep=1a2b3c4e"], browsed_outputs)
 
 
-def test_what_varies_is_told_without_what_its_group_tells(outputs: Path) -> None:
-    found = varying(rows(outputs))
+def test_what_varies_is_told_without_what_its_group_tells(browsed_outputs: Path) -> None:
+    found = varying(rows(browsed_outputs))
     assert {"model.depth", "optimizer.name", "seed"} <= set(found)
     assert "optimizer.beta1" not in found
 
@@ -96,10 +98,10 @@ def test_what_varies_is_told_without_what_its_group_tells(outputs: Path) -> None
 
 
 def test_runs_lists_what_is_asked_for(
-    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    browsed_outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # a pipe has room for every column
-    place = ("--outputs", str(outputs))
+    place = ("--outputs", str(browsed_outputs))
     table = printed(capsys, "runs", *place).splitlines()
     assert len(table) == 1 + 5
     assert {"run", "depth", "optimizer", "seed", "status", "when"} <= set(table[0].split())
@@ -112,22 +114,22 @@ def test_runs_lists_what_is_asked_for(
     assert one == [{"status": "diverged", "loss/test": None}]
 
 
-def test_runs_fits_a_narrow_terminal_and_says_what_it_left_out(outputs: Path) -> None:
-    done = command("runs", "--limit", "2", "--outputs", str(outputs), cwd=outputs, COLUMNS="80")
+def test_runs_fits_a_narrow_terminal_and_says_what_it_left_out(browsed_outputs: Path) -> None:
+    done = command("runs", "--limit", "2", "--outputs", str(browsed_outputs), cwd=browsed_outputs, COLUMNS="80")
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "5 runs, 2 shown" in done.stderr
     assert "not shown for want of room: " in done.stderr
 
 
-def test_runs_loads_nothing_heavy_once_the_index_is_made(outputs: Path) -> None:
-    rows(outputs)
+def test_runs_loads_nothing_heavy_once_the_index_is_made(browsed_outputs: Path) -> None:
+    rows(browsed_outputs)
     heavy = ("torch", "mlflow", "pandas", "numpy", "pyarrow", "scipy", "hydra", "matplotlib")
     program = (
         "import sys\nfrom mlpexp.cli import main\nassert main(['runs', 'status=finished', '--csv']) == 0\n"
         f"print('LOADED', [n for n in {heavy} if n in sys.modules])"
     )
-    done = command_of(program, outputs)
+    done = command_of(program, browsed_outputs)
     assert done.splitlines()[-1] == "LOADED []"
 
 
@@ -150,21 +152,21 @@ def test_runs_of_nothing_say_how_to_begin(tmp_path: Path, capsys: pytest.Capture
 # --- show and compare ---
 
 
-def test_a_run_is_meant_by_fingerprint_prefix_name_or_folder(outputs: Path) -> None:
-    known, one = rows(outputs), next(iter(recorded(outputs)))
+def test_a_run_is_meant_by_fingerprint_prefix_name_or_folder(browsed_outputs: Path) -> None:
+    known, one = rows(browsed_outputs), next(iter(recorded(browsed_outputs)))
     others = [row["fingerprint"] for row in known if row["fingerprint"] != one.fingerprint]
     prefix = next(p for n in range(1, 17) if not any(o.startswith(p := one.fingerprint[:n]) for o in others))
     for word in (one.fingerprint, prefix, one.name, str(one.folder)):
-        assert chosen(word, known, outputs) == one
+        assert chosen(word, known, browsed_outputs) == one
     with pytest.raises(ConfigError, match=f"did you mean {one.name}"):
-        chosen(one.name + "9", known, outputs)
+        chosen(one.name + "9", known, browsed_outputs)
     with pytest.raises(ConfigError, match=r"5 runs are called ''.*, …; give a fingerprint"):
-        chosen("", known, outputs)
+        chosen("", known, browsed_outputs)
 
 
-def test_the_page_of_a_run_tells_it_whole(outputs: Path) -> None:
-    one = mlpexp.load(outputs, sweep="1a2b3c4d", where="seed=1")["folder"][0]
-    text = "\n".join(lines := list(page(Result(Path(one)), outputs)))
+def test_the_page_of_a_run_tells_it_whole(browsed_outputs: Path) -> None:
+    one = mlpexp.load(browsed_outputs, sweep="1a2b3c4d", where="seed=1")["folder"][0]
+    text = "\n".join(lines := list(page(Result(Path(one)), browsed_outputs)))
     assert max(len(line) for line in lines if not line.startswith(("again", "files"))) <= 80
     assert "model.depth" in text
     assert "(4)" in text  # the default
@@ -176,22 +178,22 @@ def test_the_page_of_a_run_tells_it_whole(outputs: Path) -> None:
     assert "optimizer.name" not in text  # as it is by default
 
 
-def test_the_page_of_a_diverged_run_says_when(outputs: Path) -> None:
-    (folder,) = mlpexp.load(outputs, where="status=diverged")["folder"]
-    assert "diverged at step" in list(page(Result(Path(folder)), outputs))[1]
+def test_the_page_of_a_diverged_run_says_when(browsed_outputs: Path) -> None:
+    (folder,) = mlpexp.load(browsed_outputs, where="status=diverged")["folder"]
+    assert "diverged at step" in list(page(Result(Path(folder)), browsed_outputs))[1]
 
 
-def test_a_comparison_shows_only_what_differs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = mlpexp.load(outputs, where={"seed": 0, "optimizer": "adam"})
+def test_a_comparison_shows_only_what_differs(browsed_outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = mlpexp.load(browsed_outputs, where={"seed": 0, "optimizer": "adam"})
     runs = [Result(Path(folder)) for folder in table["folder"]]
     rows = dict(comparison.lines(runs))
     config = [name for name in rows if name.startswith(("model.", "data.", "optimizer.", "training.", "seed"))]
     assert config == ["model.depth"]
     assert rows["model.depth"] == [str(one.config.model.depth) for one in runs]
     assert rows["loss/test"] == [f"{one.scores['loss/test']:.4g}" for one in runs]
-    text = printed(capsys, "compare", *table["fingerprint"], "--outputs", str(outputs))
+    text = printed(capsys, "compare", *table["fingerprint"], "--outputs", str(browsed_outputs))
     assert "model.depth" in text
-    assert main(["compare", table["fingerprint"][0], "--outputs", str(outputs)]) == 2
+    assert main(["compare", table["fingerprint"][0], "--outputs", str(browsed_outputs)]) == 2
 
 
 def test_a_sparkline_rises_and_falls_with_its_curve() -> None:
@@ -212,16 +214,16 @@ def test_a_profile_has_bars_as_long_as_its_logarithms() -> None:
 # --- tables ---
 
 
-def test_load_leaves_out_what_is_constant_if_asked(outputs: Path) -> None:
-    table = mlpexp.load(outputs, where=["status=finished"], constant=False)
+def test_load_leaves_out_what_is_constant_if_asked(browsed_outputs: Path) -> None:
+    table = mlpexp.load(browsed_outputs, where=["status=finished"], constant=False)
     assert [name for name in table.columns if name.startswith(("model.", "optimizer.", "training.", "data."))] == [
         "model.depth"
     ]
     assert {"fingerprint", "status", "seed", "loss/test", "folder"} <= set(table.columns)
 
 
-def test_records_stand_at_their_run_step_and_layer(outputs: Path) -> None:
-    table = mlpexp.load(outputs)
+def test_records_stand_at_their_run_step_and_layer(browsed_outputs: Path) -> None:
+    table = mlpexp.load(browsed_outputs)
     dataset = mlpexp.load_records(table)
     assert dict(dataset.sizes) == {"run": 5, "step": 35, "layer": 3}
     for folder in table["folder"]:
@@ -239,8 +241,8 @@ def test_records_stand_at_their_run_step_and_layer(outputs: Path) -> None:
         mlpexp.load_records(table, quantities=["delta_nrom"])
 
 
-def test_a_run_draws_itself(outputs: Path) -> None:
-    for one in recorded(outputs):
+def test_a_run_draws_itself(browsed_outputs: Path) -> None:
+    for one in recorded(browsed_outputs):
         figure = one.plot()
         curves, profile = figure.axes
         loss = next(line for line in curves.lines if line.get_label() == "loss/train")

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),  # MLflow's own
 ]
 MLFLOWS_OWN = ("ResizeObserver loop", *(() if starts_well() else ("users/current",)))
-"""What MLflow's page says for itself: charts grow with their cards; without our start page, nobody is logged in."""
+"""What MLflow's page says for itself: charts grow with their cards; our application alone answers who is logged in."""
 
 SWEEP = (
     "model.depth=2,4,8", "model.activation=sigmoid,tanh,relu", "optimizer.learning_rate=0.003,0.01,0.03",

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -22,10 +22,10 @@ from mlflow import MlflowClient
 from runs_fixtures import command as run_command
 from search_fixtures import asked, driven
 
-from mlpexp import views
+from mlpexp import dashboard, views
 from mlpexp.cli import main
 from mlpexp.config import Tracking
-from mlpexp.dashboard import command, comparison, environment, free_port, ready_views, starts_well
+from mlpexp.dashboard import STUDIES, command, comparison, environment, free_port, ready_views, starts_well
 from mlpexp.refusals import ConfigError
 from mlpexp.tracking import Store
 
@@ -154,50 +154,115 @@ def test_the_server_is_private_and_quiet() -> None:
     assert environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
+@contextmanager
+def opened(folder: Path, *words: str) -> Iterator[tuple[dict[str, str], psutil.Process]]:
+    """What `mlpexp ui` tells once it is ready, and its process, with temporary files in a folder; then Ctrl-C."""
+    folder.mkdir()
+    quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"} | {"TMPDIR": str(folder)}
+    started = [sys.executable, "-m", "mlpexp", "ui", *words]
+    with subprocess.Popen(started, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        family: list[psutil.Process] = []
+        try:
+            said = list(iter(process.stdout.readline, "Ctrl-C ends it\n"))
+            assert process.poll() is None, said
+            yield dict(line.strip().split(": ", 1) for line in said), psutil.Process(process.pid)
+            family = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
 def test_studies_of_searches_open_beside_the_runs(tmp_path: Path) -> None:
     """Both on loopback alone, the studies from the journal in the outputs folder; ended together."""
     pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
     driven(asked("random", 3), tmp_path)
     Store(Tracking(), tmp_path).open()
-    port = free_port()
-    words = [sys.executable, "-m", "mlpexp", "ui", "--optuna", "--outputs", str(tmp_path), "--port", str(port)]
-    quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-    process = subprocess.Popen(words, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    family = []
-    try:
-        told = dict(line.strip().split(": ", 1) for line in iter(process.stdout.readline, "Ctrl-C ends it\n"))
+    port, logs = free_port(), tmp_path / "logs"
+    with opened(logs, "--optuna", "--outputs", str(tmp_path), "--port", str(port)) as (told, process):
         assert told["dashboard"].startswith(f"http://127.0.0.1:{port}/")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
             assert answer.read() == b"OK"
         place = told["studies"].removesuffix("/dashboard")
         with urllib.request.urlopen(f"{place}/api/studies", timeout=10) as answer:
             assert [one["study_name"] for one in json.loads(answer.read())["study_summaries"]] == ["study"]
-        family = psutil.Process(process.pid).children(recursive=True)
         listening = {
             connection.laddr.ip
-            for one in family
+            for one in process.children(recursive=True)
             for connection in one.net_connections("tcp")
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == {"127.0.0.1"}
-    finally:
-        process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
-    process.stdout.close()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert alive == []
+        said = {log.name.split("-")[1]: log.read_text() for log in logs.glob("mlpexp-*.log")}
+        assert set(said) == {"dashboard", "studies"}
+        assert "GET" not in said["studies"], "a page that is open asks every few seconds: the log would grow"
+    assert list(logs.glob("mlpexp-*.log")) == []
 
 
-def test_studies_open_alone_where_nothing_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_of_a_database_open_where_there_are_no_outputs(tmp_path: Path) -> None:
+    pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
+    driven(asked("random", 3), tmp_path / "elsewhere")
+    journal, outputs, port = str(tmp_path / "elsewhere" / STUDIES), tmp_path / "none", str(free_port())
+    words = ("--optuna", "--storage", journal, "--outputs", str(outputs), "--port", port)
+    with opened(tmp_path / "logs", *words) as (told, _):
+        assert told == {"studies": f"http://127.0.0.1:{port}/dashboard"}
+    assert not outputs.exists()
+
+
+def test_outputs_that_cannot_be_written_to_open_all_the_same(
+    tmp_path: Path, started: list[dashboard.Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(Tracking(), tmp_path).open()
+
+    def read_only(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("mlpexp.addresses.keep", read_only)
+    main(["ui", "--outputs", str(tmp_path)])
+    assert [one.name for one in started] == ["dashboard"]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dashboard.Server]:
+    """What would be started."""
+    servers: list[dashboard.Server] = []
+    monkeypatch.setattr(dashboard, "until_ctrl_c", lambda some, environment: servers.extend(some))
+    return servers
+
+
+def test_studies_open_alone_where_nothing_is_tracked_at_the_port_that_was_given(
+    tmp_path: Path, started: list[dashboard.Server]
+) -> None:
     pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
     (tmp_path / "optuna.journal").touch()
-    started: list[str] = []
-    monkeypatch.setattr(
-        "mlpexp.dashboard._until_ctrl_c", lambda servers, log: started.extend(one.name for one in servers)
-    )
-    main(["ui", "--optuna", "--outputs", str(tmp_path)])
-    assert started == ["studies"]
+    main(["ui", "--optuna", "--outputs", str(tmp_path), "--port", "5151"])
+    (studies,) = started
+    assert (studies.name, studies.address) == ("studies", "http://127.0.0.1:5151/dashboard")
+    assert studies.words[studies.words.index("--port") + 1] == "5151"
+    assert studies.words[studies.words.index("--host") + 1] == "127.0.0.1"
+
+
+def test_beside_mlflow_the_given_port_is_mlflows(tmp_path: Path, started: list[dashboard.Server]) -> None:
+    pytest.importorskip("optuna_dashboard", reason="pip install 'mlpexp[dashboard]'")
+    (tmp_path / "optuna.journal").touch()
+    Store(Tracking(), tmp_path).open()
+    main(["ui", "--optuna", "--outputs", str(tmp_path), "--port", "5151"])
+    runs, studies = started
+    assert runs.words[runs.words.index("--port") + 1] == "5151"
+    assert studies.words[studies.words.index("--port") + 1] != "5151"
+
+
+def test_no_sweep_opens_where_nothing_is_tracked(
+    tmp_path: Path, started: list[dashboard.Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "optuna.journal").touch()
+    assert main(["ui", "--optuna", "--outputs", str(tmp_path), "--sweep", "1a2b3c4d"]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'mlflow.db'} does not exist, and it is what --sweep 1a2b3c4d opens" in said
+    assert "without --sweep the studies open alone" in said
+    assert not started
 
 
 def test_a_server_that_ends_by_itself_says_why(tmp_path: Path) -> None:
@@ -207,10 +272,12 @@ def test_a_server_that_ends_by_itself_says_why(tmp_path: Path) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         done = run_command("ui", "--outputs", str(tmp_path), "--port", port, cwd=tmp_path)
-    assert done.returncode != 0
-    assert "a server has ended by itself:" in done.stdout
-    assert "address already in use" in done.stdout
-    assert f"more in {tmp_path / '.dashboard.log'}" in done.stdout
+    assert done.returncode == 1
+    assert "mlpexp: dashboard has ended by itself, with code" in done.stderr
+    assert "address already in use" in done.stderr
+    log = Path(done.stderr.rpartition("more in ")[2].strip())
+    assert "address already in use" in log.read_text()
+    log.unlink()
 
 
 def test_without_a_search_there_is_no_study_to_open(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

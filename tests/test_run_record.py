@@ -27,6 +27,18 @@ def test_what_is_measured_has_a_row_a_step_and_a_column_a_layer(result: Result) 
         assert np.isfinite(values).all()
 
 
+def test_what_was_read_of_a_record_is_known_in_bytes() -> None:
+    (result,) = trained("measurements=full", "seed=771")
+    record = Result(result.folder).record
+    assert record.bytes_read == 0
+    _ = record.steps
+    assert record.bytes_read == STEPS * 8
+    whole = sum(record[name].nbytes for name in record.whole().columns)
+    assert record.bytes_read == whole
+    histograms = [(one.steps, one.values, one.edges) for one in record.distributions.values()]
+    assert record.bytes_read == whole + sum(array.nbytes for arrays in histograms for array in arrays)
+
+
 def test_a_layers_column_is_its_column_of_the_quantity(result: Result) -> None:
     for layer in (1, 2, 3):
         one = result.record[f"delta_norm/layer_0{layer}"]

@@ -97,6 +97,14 @@ def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
     assert len(shown_in(tmp_path, "deleted")) == 1
 
 
+def test_a_new_experiment_needs_no_default_one(tmp_path: Path) -> None:
+    """MLflow's own experiment, which stays empty, may have been deleted before mlpexp came."""
+    client = MlflowClient(tracking_uri=store_uri(Tracking(), tmp_path))
+    client.delete_experiment("0")
+    Store(Tracking(), tmp_path).open()
+    assert [found.name for found in client.search_experiments()] == ["mlpexp"]
+
+
 def test_the_store_is_below_outputs_wherever_the_command_runs(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     done = command("train", *SMALL, "tracking=mlflow", "outputs=../there", "measurements=none", cwd=tmp_path / "here")

@@ -1,6 +1,6 @@
 """Which recorded run a person means: by fingerprint or its first characters, by name, or by folder.
 
-Flow: index → **choosing** → page, comparison.
+Flow: run_index → **choosing** → page, comparison, pictures.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """`mlpexp compare A B …`: runs side by side: what differs in config, then how they ended and what they scored.
 
-Flow: index → choosing → run folders → **comparison** → standard output.
+Flow: run_index → choosing → run folders → **comparison** → standard output.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`mlpexp runs`: a table that fits the terminal, CSV, or JSON.
 
-Flow: index → selection → **listing** → standard output. Loads neither NumPy nor pandas: the answer comes at once.
+Flow: run_index → selection → **listing** → standard output. Loads neither NumPy nor pandas: the answer comes at once.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`mlpexp show RUN`: one run whole, at 80 columns.
 
-Flow: index → choosing → run folder → **page** → standard output.
+Flow: run_index → choosing → run folder → **page** → standard output.
 """
 
 import argparse

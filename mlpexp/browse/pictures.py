@@ -1,6 +1,6 @@
 """`mlpexp pictures RUN [OTHER]`: what a run has learned, as pictures in its folder and among its artifacts in MLflow.
 
-Flow: index → choosing → learned → learned_figures → **pictures** → run folders, tracking.
+Flow: run_index → choosing → learned → learned_figures → **pictures** → run folders, tracking.
 """
 
 import argparse

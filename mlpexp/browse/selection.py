@@ -1,6 +1,6 @@
 """Which runs are meant: conditions on status, scores and config keys, and the runs of a sweep or of a study.
 
-Flow: index → **selection** → listing, tables. A condition is written as on the command line: `model.depth=2,4`,
+Flow: run_index → **selection** → listing, tables. A condition is written as on the command line: `model.depth=2,4`,
 `optimizer=adam`, `accuracy/validation>0.9`, `sweep=1a2b3c4d`, `name=tanh-*`.
 """
 

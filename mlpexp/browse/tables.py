@@ -1,6 +1,6 @@
 """Recorded runs for notebooks: a row a run in pandas, every step and layer in xarray. The only import of xarray.
 
-Flow: index → selection → **tables**; run folders → **tables**.
+Flow: run_index → selection → **tables**; run folders → **tables**.
 """
 
 import os
