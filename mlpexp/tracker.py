@@ -5,10 +5,13 @@ Flow: runner → **tracker** → illustration, gradient_flow, tracking.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
+from mlpexp.cohorts import worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display
 from mlpexp.planning import Order
@@ -146,6 +149,11 @@ class Writer:
                 self._write([runs], errors)
 
 
+def has_time(order: Order) -> bool:
+    """Whether a core has nothing to train: to load MLflow takes a second or two, which workers need that start now."""
+    return worker_count(order.configs[0], len(order.to_train)) < (psutil.cpu_count() or 1)
+
+
 def keep(error: Exception, errors: list[Exception]) -> None:
     """The error alone: its traceback would hold the records of a batch."""
     errors.append(error.with_traceback(None))
@@ -168,16 +176,22 @@ def tracker(
 
     writer = Writer(order, sweep)
     with ThreadPoolExecutor(1, "tracking") as thread:
-        calls = [thread.submit(writer.open)]
+        calls: list[Future[None]] = []
         complete = complete or WholePoints(order)
+
+        def submit(function: Callable[..., None], *arguments: object) -> None:
+            calls.extend([] if calls else [thread.submit(writer.open)])
+            calls.append(thread.submit(function, *arguments))
 
         def show(points: list[list[Result]]) -> None:
             if points:
-                calls.append(thread.submit(writer.show, points))
+                submit(writer.show, points)
 
+        if has_time(order):
+            calls.append(thread.submit(writer.open))
         yield lambda results: show(complete.after(results))
         show(complete.rest())
-        calls.append(thread.submit(writer.keep_flows))
+        submit(writer.keep_flows)
         display.waiting("writing to MLflow")
         errors = [error for call in calls if (error := call.exception())]
     if writer.store and writer.store.notice:

@@ -1,6 +1,7 @@
 """Runs on their way into a tracking store: in whole points, so many at once, and each for itself where one is bad."""
 
 import json
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from tracked_runs import shown_in
 from mlpexp import tracker
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
+from mlpexp.display import Display
 from mlpexp.planning import plan
 from mlpexp.results import Result
 from mlpexp.runner import run
@@ -151,3 +153,17 @@ def test_what_an_error_came_after_is_not_written_twice(tmp_path: Path, monkeypat
     assert not any((one.folder / SHOWN).exists() for one in results)
     store.show(results)
     assert len(shown_in(tmp_path)) == 2  # which also refuses two of a name
+
+
+@pytest.mark.parametrize(("cores", "at_once"), [(64, True), (1, False)])
+def test_the_store_is_opened_at_once_where_a_core_has_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, at_once: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(tracker.psutil, "cpu_count", lambda: cores)
+    monkeypatch.setattr(Writer, "open", lambda writer: opened.append("store"))
+    order = plan(composed(f"outputs={tmp_path}", "tracking=mlflow", "replicates=3").runs())
+    with Display(3, 3, quiet=True) as display, tracker.tracker(order, display):
+        time.sleep(0.1)
+        assert (opened == ["store"]) is at_once
+    assert opened == ["store"]
