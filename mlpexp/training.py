@@ -19,7 +19,6 @@ from mlpexp.kernel.losses import smoothed
 from mlpexp.kernel.measurements import Step
 from mlpexp.kernel.network import Trace, forward, remember_statistics
 from mlpexp.kernel.optimizers import column
-from mlpexp.kernel.schedules import Schedule
 from mlpexp.kernel.streams import dropout_mask, epoch_batches, stream
 from mlpexp.lane_state import Lanes, Pause, Plan
 from mlpexp.recording import Recorder
@@ -168,7 +167,7 @@ def descend(lanes: Lanes, gradient: Tensor, rates: Tensor, update: Tensor) -> No
 
 def constant_rates(lanes: Lanes) -> Tensor | None:
     """γ of each lane, [R, 1]; None where one has a schedule."""
-    if any(schedule != Schedule() for schedule in lanes.schedules):
+    if not all(schedule.is_constant for schedule in lanes.schedules):
         return None
     return torch.cat([rule.learning_rate for rule in lanes.rules])
 

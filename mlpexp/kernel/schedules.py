@@ -16,6 +16,11 @@ class Schedule:
     every: int = 1
     factor: float = 1.0
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the factor is 1 in every update."""
+        return self.name == "constant" and not self.warm_up
+
     def at(self, step: int, updates: int) -> float:
         """The factor on γ in update `step` (from 0) of `updates`; cosine as Loshchilov & Hutter 2017, one period."""
         if step < self.warm_up:
