@@ -32,7 +32,7 @@ class Search(Section):
     score: Literal["mean", "bound"] = Field("mean", description="of the replicates, or the worse end of its interval")
     pruner: PrunerName = "none"
     seed: Seed = 0
-    in_flight: Whole | None = Field(None, ge=1, description="trials under way at once; null: up to 32 a worker")
+    in_flight: Whole | None = Field(None, ge=1, description="trials under way at once; null: up to 24 a worker")
     fresh_seeds: Whole = Field(5, ge=0, description="on which the best point is scored at the end")
     study: str | None = Field(None, min_length=1, description="name in the storage; null: made from what is searched")
     storage: str | None = Field(None, description="URI of a database; null: the journal outputs/optuna.journal")

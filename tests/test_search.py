@@ -256,7 +256,7 @@ def test_two_commands_share_a_search_and_one_goes_on_when_the_other_is_killed(tm
 
 
 @pytest.mark.parametrize(
-    ("workers", "trials", "room"), [(2, 200, 64), (2, 100, 33), (2, 10, 16), (8, 10_000, 256), (1, 40, 13)]
+    ("workers", "trials", "room"), [(2, 200, 48), (2, 100, 25), (2, 10, 16), (8, 10_000, 192), (1, 40, 10)]
 )
 def test_a_search_keeps_a_share_of_its_trials_under_way_within_bounds_a_worker(
     workers: int, trials: int, room: int

@@ -32,7 +32,7 @@ from mlpexp.search.report import write_report
 from mlpexp.search.request import Request
 from mlpexp.search.studies import counted_trials
 
-TRIALS_A_WORKER, FEWEST_A_WORKER, GENERATIONS = 32, 8, 3
+TRIALS_A_WORKER, FEWEST_A_WORKER, GENERATIONS = 24, 8, 4
 """Under way by default: enough that equal shapes meet and share cohorts, which doubles the pace, but no more than a
 share of all trials: proposals should know what went before."""
 
