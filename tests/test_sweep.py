@@ -63,7 +63,7 @@ def test_a_plan_tells_what_would_be_trained_and_writes_nothing(swept: tuple[Path
     done = command("sweep", *GRID[:-1], "replicates=3", "--plan", cwd=swept[0])
     assert done.returncode == 0
     assert done.stdout.splitlines()[:2] == ["4 points, 12 runs", "8 runs are recorded already"]
-    assert "4 runs are to be trained, in 4 cohorts on 1 process" in done.stdout
+    assert "4 runs are to be trained, in 2 cohorts on 1 process" in done.stdout
     assert re.search(r"training will take under 10 s \(from 8 recorded runs\)", done.stdout)
     assert files_below(swept[0]) == before
 
