@@ -49,8 +49,8 @@ def load_facts(configs: Sequence[Config]) -> tuple[dict[str, DataFacts], dict[st
         rows = len(parts.training) + len(parts.validation) + len(parts.test)
         size = Size(dataset.inputs, dataset.outputs, len(parts.training), rows)
         negative = int((dataset.targets.astype(np.float64) < 0).sum()) if dataset.task == "regression" else 0
-        room -= parts.nbytes
-        kept = parts if room >= 0 else None
+        kept = parts if parts.nbytes <= room else None
+        room -= kept.nbytes if kept else 0
         facts[key] = DataFacts(dataset.name, dataset.task, parts.digest, size, negative, kept)
     return facts, mistakes
 

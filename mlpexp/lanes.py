@@ -52,7 +52,9 @@ def activations_of(models: Sequence[Model]) -> list[Sigma]:
 
     def one(model: Model, name: str) -> Activation:
         key = ((model.activation_sources or {}).get(name, name), *model.parameters_of(name).values())
-        return known.setdefault(key, activation_of(model, name))
+        if key not in known:
+            known[key] = activation_of(model, name)
+        return known[key]
 
     sigmas = [{name: one(model, name) for name in model.activation_names()} for model in models]
     layers = range(len(models[0].activations))
@@ -62,8 +64,8 @@ def activations_of(models: Sequence[Model]) -> list[Sigma]:
 def build(configs: Sequence[Config], parts: Parts | None = None) -> tuple[Plan, Lanes]:
     """What the lanes share, and the lanes. The configs must be of one cohort; lane i is configs[i].
 
-    `parts` are their data, where these were loaded before. Inside, lanes are ordered by
-    update rule, so that each rule has neighbouring lanes, and then by activation; `numbers` keeps the given order.
+    `parts` are their data, where these were loaded before. Inside, lanes are ordered by update rule, so that each rule
+    has neighbouring lanes, and then by activation; `numbers` keeps the given order.
     """
     parts = parts or prepare(configs[0].data)
     order = sorted(range(len(configs)), key=lambda i: (_rule_kind(configs[i]), configs[i].model.activations))

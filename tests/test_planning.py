@@ -89,11 +89,11 @@ def test_what_makes_sense_is_accepted(overrides: list[str], tmp_path: Path) -> N
 
 
 def test_data_are_kept_until_there_are_too_many_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [composed(f"data.split.seed={seed}") for seed in range(3)]
+    points = [*(composed(f"data.split.seed={seed}") for seed in range(3)), composed("data=iris")]
     size = next(iter(load_facts(points)[0].values())).parts
     assert size is not None
     monkeypatch.setattr(feasibility, "KEPT_BYTES", 2.5 * size.nbytes)
-    assert [facts.parts is not None for facts in load_facts(points)[0].values()] == [True, True, False]
+    assert [facts.parts is not None for facts in load_facts(points)[0].values()] == [True, True, False, True]
 
 
 def test_the_mistakes_of_all_runs_come_in_one_report_each_once() -> None:

@@ -48,7 +48,8 @@ class Network:
 
     def select(self, lanes: Tensor) -> "Network":
         """The networks of these lanes, copied; their numbers do not depend on who else is there."""
-        sigmas = [sigma.select([int(lane) for lane in lanes]) for sigma in self.activations]
+        kept = [int(lane) for lane in lanes]
+        sigmas = [sigma.select(kept) for sigma in self.activations]
         return Network(self.layout, sigmas, self.rows.index_select(0, lanes))
 
 
