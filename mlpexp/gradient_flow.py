@@ -88,6 +88,10 @@ class Flows:
         self.points = self._read()
         self.is_new = not self.page.exists()
 
+    def has(self, point: str) -> bool:
+        """Whether the page that is written shows a point, or would not take it."""
+        return not self.is_new and (point in self.points or len(self.points) >= MOST_POINTS)
+
     def add(self, runs: Sequence[Result]) -> None:
         """A point with all its seeds."""
         name = runs[0].config.point()

@@ -27,6 +27,10 @@ class Shown:
         """The id of the experiment that the run is in."""
         return self.place.split()[-2]
 
+    def is_of(self, place: str, version: str) -> bool:
+        """Whether it is that place that has the run, as it was trained last."""
+        return (self.place, self.version) == (place, version)
+
     @classmethod
     def read(cls, result: Result) -> "Shown | None":
         """None where the run was never shown."""

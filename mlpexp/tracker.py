@@ -14,8 +14,13 @@ import psutil
 from mlpexp.cohorts import worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display
+from mlpexp.gradient_flow import Flows
 from mlpexp.planning import Order
+from mlpexp.projection import version_of
 from mlpexp.results import Result
+from mlpexp.run_note import edition
+from mlpexp.shown import Shown
+from mlpexp.tracking_database import place_of
 
 Track = Callable[[list[Result]], None]
 
@@ -83,10 +88,12 @@ class Writer:
         self.order, self.sweep = order, sweep
         self.store: Any = None
         self.away: Exception | None = None  # it was tried: a locked store costs one wait, not one a batch
-        self.flows: Any = None
+        self.flows = Flows(order.outputs, sweep) if sweep else None
 
     def open(self) -> None:
-        """Make the store ready; raises RuntimeError where it is away."""
+        """Make the store ready, once; to load MLflow takes seconds."""
+        if self.store:
+            return
         from mlpexp.tracking import Store
 
         self.store = Store(self.order.configs[0].tracking, self.order.outputs)
@@ -94,11 +101,17 @@ class Writer:
             self.store.open()
         except RuntimeError as error:
             self.away = error
-            raise
 
     def show(self, points: list[list[Result]]) -> None:
-        """Draw all points and write them into the store; then raises the first of what went wrong. Empties the list."""
+        """Draw all points and write them into the store; then raises the first of what went wrong. Empties the list.
+
+        Where all of them are shown already, neither the store is opened nor a record read.
+        """
         errors: list[Exception] = []
+        place = self.store.place if self.store else place_of(self.order.configs[0].tracking, self.order.outputs)
+        points[:] = [runs for runs in points if not self._is_shown(runs, place)]
+        if points:
+            self.open()
         for some in together(self._drawn(points, errors)):
             self._write(some, errors)
             some.clear()  # before the next records are read
@@ -108,12 +121,23 @@ class Writer:
     def keep_flows(self) -> None:
         """The page of all points of a sweep."""
         page = self.flows.write() if self.flows else None
-        if page is not None and self.away is None:
+        if page is not None and self.store and self.away is None:
             self.store.keep_pictures(self.sweep, page)
+
+    def _is_shown(self, runs: list[Result], place: str) -> bool:
+        """Whether the store has all of a point, as this sweep's, and the sweep's page as well."""
+        if self.flows and not self.flows.has(runs[0].config.point()):
+            return False
+        for run in runs:
+            shown = Shown.read(run)
+            if shown is None or not shown.is_of(place, version_of(run)) or shown.edition != edition():
+                return False
+            if self.sweep and self.sweep not in shown.sweeps:
+                return False
+        return True
 
     def _drawn(self, points: list[list[Result]], errors: list[Exception]) -> Iterator[list[Result]]:
         """Points with their pictures; they leave the list, so that their records go with their batch."""
-        from mlpexp.gradient_flow import Flows
         from mlpexp.illustration import illustrate
 
         points.reverse()
@@ -123,8 +147,7 @@ class Writer:
                 for run in runs:
                     run.whole()  # read once, for the picture and for the store
                 illustrate(runs)
-                if self.sweep:
-                    self.flows = self.flows or Flows(self.order.outputs, self.sweep)
+                if self.flows:
                     self.flows.add(runs)
             except Exception as error:
                 keep(error, errors)
@@ -150,8 +173,8 @@ class Writer:
 
 
 def has_time(order: Order) -> bool:
-    """Whether a core has nothing to train: to load MLflow takes a second or two, which workers need that start now."""
-    return worker_count(order.configs[0], len(order.to_train)) < (psutil.cpu_count() or 1)
+    """Whether a core has nothing to train while others do: to load MLflow takes seconds, which new workers need."""
+    return bool(order.to_train) and worker_count(order.configs[0], len(order.to_train)) < (psutil.cpu_count() or 1)
 
 
 def keep(error: Exception, errors: list[Exception]) -> None:
@@ -180,7 +203,6 @@ def tracker(
         complete = complete or WholePoints(order)
 
         def submit(function: Callable[..., None], *arguments: object) -> None:
-            calls.extend([] if calls else [thread.submit(writer.open)])
             calls.append(thread.submit(function, *arguments))
 
         def show(points: list[list[Result]]) -> None:

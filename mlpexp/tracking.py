@@ -22,7 +22,7 @@ from mlpexp.refusals import redact
 from mlpexp.results import Result
 from mlpexp.run_note import FLOW_PAGE, NOTE, edition, filled, is_ours, note_of, pictures_note, search_note
 from mlpexp.shown import Shown
-from mlpexp.tracking_database import known_runs, let_readers_in, store_uri
+from mlpexp.tracking_database import known_runs, let_readers_in, place_name, store_uri
 from mlpexp.views import POINT, known, metrics_in, note, tags, unknown
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -76,7 +76,7 @@ class Store:
             missing = []
             for result in results:
                 shown = Shown.read(result)
-                if shown is None or (shown.place, shown.version) != (self.place, version_of(result)):
+                if shown is None or not shown.is_of(self.place, version_of(result)):
                     missing.append(result)
                 elif sweep and sweep not in shown.sweeps:
                     shown.sweeps.append(sweep)
@@ -193,7 +193,7 @@ class Store:
             uri = store_uri(self.tracking, self.outputs)
             client, experiment = _open(uri, self.tracking.experiment, str(self.outputs))
             self.experiment = experiment.experiment_id
-            self.place = f"{redact(uri)} {experiment.experiment_id} {experiment.creation_time}"
+            self.place = place_name(uri, self.experiment, experiment.creation_time)
             self.known = known_runs(uri, self.experiment)
             self.bulk = BulkWriter.of(uri, experiment.experiment_id, experiment.artifact_location)
             self.client = client

@@ -16,7 +16,7 @@ from mlpexp import tracker
 from mlpexp.bulk_tracking import BulkWriter
 from mlpexp.config import Tracking
 from mlpexp.display import Display
-from mlpexp.planning import plan
+from mlpexp.planning import Order, plan
 from mlpexp.results import Result
 from mlpexp.runner import run
 from mlpexp.shown import SHOWN
@@ -84,6 +84,8 @@ def tracked(points: Points) -> list[Any]:
 
 class Ledger:
     """A store that keeps what it is shown, and sees whether records are let go."""
+
+    place = "nowhere"
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -155,6 +157,53 @@ def test_what_an_error_came_after_is_not_written_twice(tmp_path: Path, monkeypat
     assert len(shown_in(tmp_path)) == 2  # which also refuses two of a name
 
 
+def show(order: Order, sweep: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Runs that are recorded, as a sweep's, in MLflow; whether the store was opened for it."""
+    opened: list[str] = []
+
+    def counted(store: Store) -> None:
+        opened.append(store.tracking.name)
+        original(store)
+
+    original = Store.open
+    with monkeypatch.context() as patch, Display(4, 0, quiet=True) as display:
+        patch.setattr(Store, "open", counted)
+        with tracker.tracker(order, display, sweep) as track:
+            track(order.results())
+    return bool(opened)
+
+
+def test_no_store_is_opened_where_all_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = tracked(recorded(tmp_path, 2))
+    order = plan([config for point in points for config in point.runs()])
+    page = tmp_path / "pictures" / "3fa2.html"
+    assert show(order, "3fa2", monkeypatch)
+    first = {name: one.data.tags for name, one in shown_in(tmp_path).items()}
+    assert page.exists()
+
+    def not_read(result: Result) -> Result:
+        raise AssertionError(f"the record of {result.name} is read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "whole", not_read)
+        assert not show(order, "3fa2", monkeypatch)
+    assert {name: one.data.tags for name, one in shown_in(tmp_path).items()} == first
+    page.unlink()  # as if the sweep had been killed before it was written
+    assert show(order, "3fa2", monkeypatch)
+    assert page.exists()
+    assert show(order, "another", monkeypatch)
+    assert all("3fa2 another" in one.data.tags["mlpexp.sweep"] for one in shown_in(tmp_path).values() if seeded(one))
+    for file in tmp_path.glob("mlflow.db*"):
+        file.unlink()
+    assert show(order, "3fa2", monkeypatch)
+    assert len([one for one in shown_in(tmp_path).values() if seeded(one)]) == 4
+
+
+def seeded(run: Any) -> bool:
+    """A trained run, not the one that holds pictures."""
+    return "mlpexp.fingerprint" in run.data.tags
+
+
 @pytest.mark.parametrize(("cores", "at_once"), [(64, True), (1, False)])
 def test_the_store_is_opened_at_once_where_a_core_has_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, at_once: bool
@@ -166,4 +215,4 @@ def test_the_store_is_opened_at_once_where_a_core_has_time(
     with Display(3, 3, quiet=True) as display, tracker.tracker(order, display):
         time.sleep(0.1)
         assert (opened == ["store"]) is at_once
-    assert opened == ["store"]
+    assert opened == (["store"] if at_once else [])  # nothing came
