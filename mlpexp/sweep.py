@@ -64,10 +64,12 @@ def launch(
     configs = accept(composer.points(job_overrides, first))
     order = order_of(configs)  # refuses before anything is written
     sweep = Sweep.of(order, Path(str(hydra_config.hydra.sweep.dir)), options)
-    folders = [job_folder(hydra_config, *job) for job in zip(job_overrides, configs, count(first), strict=False)]
+    folders: list[Path] = []
     console, failed, recorded = Console(), None, None
     try:
-        with workers(order) if not options.tune else nullcontext() as where:  # they start while folders are written
+        with workers(order) if not options.tune else nullcontext() as where:  # they start meanwhile
+            jobs = zip(job_overrides, configs, count(first), strict=False)
+            folders += [job_folder(hydra_config, *job) for job in jobs]
             write_job_folders(hydra_config, job_overrides, configs, folders)
             if options.tune:
                 picks = tune(composer, job_overrides, options.tune, sweep.name)
