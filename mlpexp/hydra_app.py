@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import hydra
@@ -157,15 +157,17 @@ def _point(options: argparse.Namespace, files: ConfigLoader) -> Point:
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
     from mlpexp.search import request as requests
+    from mlpexp.search.flight import place_of
 
-    overrides = [*params, *options.overrides]
-    with loader(options.config_dir, options.config_path) as files:
-        request = requests.Request.read(files, options.config_name or CONFIG_NAME, overrides)
-        if plan:
-            print("\n".join(request.plan_lines()))
-            return 0
-    with requests.frozen(request, overrides):
-        _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    overrides, name = [*params, *options.overrides], options.config_name or CONFIG_NAME
+    with ExitStack() as begun:
+        with loader(options.config_dir, options.config_path) as files:
+            if plan:
+                print("\n".join(requests.Request.read(files, name, overrides).plan_lines()))
+                return 0
+            request = requests.Request.read(files, name, overrides, lambda one: begun.enter_context(place_of(one)))
+        with requests.frozen(request, overrides):
+            _hydra([*words, "hydra/sweeper=search"], lambda config: None)
     return 0
 
 

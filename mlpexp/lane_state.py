@@ -58,6 +58,7 @@ class Plan:
     sampler: str
     loss: Loss
     evaluate_every: int
+    evaluate_train_every: int | None
     schedules: dict[str, tuple[Atom, ...]]  # of each quantity that is measured
     own: dict[str, Callable[[Step], Tensor]]  # those of the user's own
     probe_examples: int
@@ -65,6 +66,14 @@ class Plan:
     def is_evaluation(self, step: int) -> bool:
         """Whether lanes are evaluated after so many updates even if they go on."""
         return is_evaluation(step, self.updates_per_epoch, self.evaluate_every)
+
+    def evaluated_at(self, step: int, is_last: bool) -> tuple[str, ...]:
+        """Parts on which lanes are evaluated after so many updates; at the last one on both."""
+        if not (is_last or self.is_evaluation(step)):
+            return ()
+        every = self.evaluate_train_every
+        both = is_last or (every and is_evaluation(step, self.updates_per_epoch, self.evaluate_every * every))
+        return ("train", "validation") if both else ("validation",)
 
     def due(self, first_step: int, updates: int) -> dict[str, list[int]]:
         """Quantity → updates of a piece before which it is measured, counted from its `first_step`.

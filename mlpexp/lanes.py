@@ -85,6 +85,7 @@ def plan_of(config: Config, parts: Parts) -> Plan:
         sampler=training.sampler,
         loss=Loss(loss, output, training.huber_delta),
         evaluate_every=training.evaluate_every,
+        evaluate_train_every=training.evaluate_train_every,
         schedules={name: measurements.schedule_of(name) for name in measurements.names},
         own={name: own_measurement(measurements.sources[file], file) for name, file in measurements.own.items()},
         probe_examples=measurements.probe_examples,

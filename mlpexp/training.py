@@ -5,12 +5,10 @@ A lane that diverges, stops early or reaches its loss leaves at the end of an ep
 """
 
 import math
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mlpexp.kernel.arithmetic import constant, is_finite, silence
@@ -47,13 +45,15 @@ def train(plan: Plan, lanes: Lanes, step: int = 0, leaving: Collection[int] = ()
         evaluation: dict[str, Tensor] = {}
         is_last = step >= plan.updates
         over = torch.full_like(lanes.best_step, is_last, dtype=torch.bool)
-        if plan.is_evaluation(step) or is_last:
-            evaluation = evaluate(plan, lanes, ("train", "validation"), plan.scores_at(step, is_last))
+        if evaluated := plan.evaluated_at(step, is_last):
+            evaluation = evaluate(plan, lanes, evaluated, plan.scores_at(step, is_last))
             over |= remember_best(lanes, evaluation, step) | reached_loss(lanes, evaluation)
         if over.any():
             chosen = over.nonzero()[:, 0]
             ending = lanes.select(chosen)
             last = {k: v.index_select(0, chosen) for k, v in evaluation.items()}
+            if "train" not in evaluated:  # as every run has it where it ends
+                last |= evaluate(plan, ending, ("train",), plan.scores_at(step, is_last))
             yield look(plan, ending, step, last)
             yield from endings(plan, ending, step, last)
             staying = (~over).nonzero()[:, 0]
@@ -76,14 +76,14 @@ def train_epoch(plan: Plan, lanes: Lanes, first_step: int, evaluation: dict[str,
     """The updates from a step to the end of its epoch or of the budget; nothing here waits for the device."""
     network = lanes.network
     batches, masks = rest_of_epoch(plan, lanes, first_step)
-    steps = min(len(batches[0]), plan.updates - first_step)
+    steps = min(len(batches), plan.updates - first_step)
     record = Recorder(plan, lanes, first_step, steps)
     gradient, update = (torch.empty_like(network.parameters) for _ in range(2))
     traces: dict[int, Trace] = {}
     rates = constant_rates(lanes)
-    for i, rows in enumerate(map(np.stack, islice(zip(*batches, strict=True), steps))):
+    for i, rows in enumerate(batches[:steps]):
         step = first_step + i
-        inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))  # [R, B, q], [R, B, k]
+        inputs, targets = gather(plan, lanes, rows)  # [R, B, q], [R, B, k]
         if rows.shape[1] not in traces:
             traces[rows.shape[1]] = Trace(network, rows.shape[1])  # the last batch may be short
         trace = traces[rows.shape[1]]
@@ -106,10 +106,10 @@ def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> 
     """One row for the state as it is: forward, backward and measurements on the next batch, and no update."""
     network = lanes.network
     batches, masks = rest_of_epoch(plan, lanes, step)
-    rows = np.stack([own[0] for own in batches])
+    rows = batches[0]
     record = Recorder(plan, lanes, step, steps=1, all_due=True)
     trace, gradient = Trace(network, rows.shape[1]), torch.empty_like(network.parameters)
-    inputs, targets = gather(plan, lanes, torch.from_numpy(rows).to(gradient.device))
+    inputs, targets = gather(plan, lanes, rows)
     z = forward(network, inputs, trace, masks.draw(rows.shape[1]))
     losses, delta = plan.loss(z, targets)
     backward(network, trace, delta, gradient)
@@ -119,15 +119,17 @@ def look(plan: Plan, lanes: Lanes, step: int, evaluation: dict[str, Tensor]) -> 
     return record.piece(evaluation)
 
 
-def rest_of_epoch(plan: Plan, lanes: Lanes, step: int) -> tuple[list[list[NDArray[np.int64]]], "Dropout"]:
-    """Row numbers of each lane's batches from a step to the end of its epoch, and the masks that go with them."""
+def rest_of_epoch(plan: Plan, lanes: Lanes, step: int) -> tuple[Sequence[Tensor], "Dropout"]:
+    """Row numbers [R, B] of each batch from a step to the end of its epoch, and the masks that go with them."""
     epoch, done = divmod(step, plan.updates_per_epoch)
     examples = len(lanes.parts["train"])
-    batches = [epoch_batches(plan.sampler, seed, epoch, examples, plan.batch_size) for seed in lanes.batch_seeds]
+    of_lanes = [epoch_batches(plan.sampler, seed, epoch, examples, plan.batch_size) for seed in lanes.batch_seeds]
+    order = torch.from_numpy(np.stack([np.concatenate(own) for own in of_lanes]))
+    batches = order.to(lanes.best_step.device).split([len(rows) for rows in of_lanes[0]], dim=1)
     masks = Dropout(lanes, epoch)
-    for rows in batches[0][:done]:
-        masks.draw(len(rows))  # of updates that were made before
-    return [own[done:] for own in batches], masks
+    for rows in batches[:done]:
+        masks.draw(rows.shape[1])  # of updates that were made before
+    return batches[done:], masks
 
 
 def gather(plan: Plan, lanes: Lanes, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,7 +214,8 @@ class Dropout:
     def __init__(self, lanes: Lanes, epoch: int) -> None:
         self.shares = lanes.dropout
         self.units = [layer.outputs for layer in lanes.network.layout.layers[:-1]]
-        self.generators = [stream(seed, "dropout", epoch) for seed in lanes.dropout_seeds]
+        seeds = lanes.dropout_seeds if any(lanes.dropout) else []
+        self.generators = [stream(seed, "dropout", epoch) for seed in seeds]
         self.like = lanes.network.parameters
 
     def draw(self, rows: int) -> list[Tensor] | None:

@@ -51,6 +51,9 @@ class Training(Section):
     )
     dtype: Literal["float32", "float64"] = "float32"
     evaluate_every: Whole = Field(1, ge=1, description="epochs")
+    evaluate_train_every: Annotated[Whole | None, Neutral(1)] = Field(
+        1, ge=1, description="evaluations of which one is of the training part, too; null: the last alone"
+    )
     patience: Annotated[Whole | None, Neutral(None)] = Field(None, ge=1, description="evaluations without improvement")
     tolerance: Annotated[Real, Neutral(0.0)] = Field(0.0, ge=0, description="least improvement of the validation loss")
     until_loss: Annotated[Real | None, Neutral(None)] = Field(
@@ -74,6 +77,11 @@ class Training(Section):
             raise ValueError(
                 f"training.tolerance={self.tolerance:g} matters to early stopping alone, but training.patience "
                 "is null; set it"
+            )
+        if self.until_loss is not None and self.evaluate_train_every is None:
+            raise ValueError(
+                f"training.until_loss={self.until_loss:g} is the loss of the training part, which "
+                "training.evaluate_train_every=null leaves out until the end; give it a number"
             )
         if self.schedule == "step" and self.decay_every is None:
             raise ValueError("training.schedule=step needs training.decay_every, the updates between two steps; set it")

@@ -31,6 +31,7 @@ CHOSEN: dict[str, list[Any]] = {  # keys whose values are worth choosing by hand
     "until_loss": [None, None, None, 0.0, 1.5, 1e9],
     "batch_size": [1, 2, 3, 7, 16, 33, 64, "n"],
     "evaluate_every": [1, 2],
+    "evaluate_train_every": [1, 1, 2, 3, None],
     "patience": [None, None, 1, 2],
     "learning_rate": [1e-3, 0.1, 0.1, 50.0, 1e30],  # the last two diverge
     "dtype": ["float32", "float32", "float64"],

@@ -101,6 +101,8 @@ def cohorts(draw: st.DrawFn, choice: Choice | None = None, lanes: int = 64) -> C
     rows = draw(st.sampled_from([5, 33, 64, 70])), draw(st.sampled_from([4, 17])), draw(st.sampled_from([1, 9]))
     parts = made_up(task, outputs, draw(st.sampled_from([1, 2, 7, 33, 64])), rows, draw(st.integers(0, 9)))
     common = {group: draw(sections(group, choice)) for group in ("model", "training")}
+    if choice is not None and choice[2] == "until_loss":
+        common["training"]["evaluate_train_every"] = 1
     common["measurements"] = {
         "quantities": "full",
         "every": draw(st.sampled_from([1, 2])),
@@ -159,6 +161,7 @@ def lane_of(common: dict[str, Any], own: dict[str, Any], choice: Choice | None, 
     if budgets := [key for key in ("updates", "examples", "flops") if training_keys[key] is not None]:
         training_keys |= {"epochs": None} | dict.fromkeys(budgets[1:])
     training_keys["huber_delta"] = training_keys["huber_delta"] if training_keys["loss"].startswith("huber") else 1.0
+    training_keys["until_loss"] = training_keys["until_loss"] if training_keys["evaluate_train_every"] else None
     training_keys["tolerance"] = training_keys["tolerance"] if training_keys["patience"] else 0.0
     training_keys["batch_size"] = n if training_keys["batch_size"] == "n" else min(n, training_keys["batch_size"])
     if model["batch_norm"]:  # takes no batch of one

@@ -18,17 +18,17 @@ from mlpexp.kernel.arithmetic import product, require_stable_products
 MISALIGNED = """
 import itertools, torch
 torch.set_num_threads(1)
-from mlpexp.kernel.arithmetic import UnstableProducts, _moved, require_stable_products
+from mlpexp.kernel.arithmetic import UnstableProducts, _moved, product, require_stable_products
 generator = torch.Generator().manual_seed(1)
 differ = False
 for rows, inner, columns in itertools.product((1, 3, 7, 33, 64), (2, 10, 33, 64), (2, 7, 10, 33, 64)):
     left, right = (torch.randn(3, *shape, generator=generator) for shape in ((rows, inner), (inner, columns)))
-    expected = torch.bmm(left, right)
+    expected = product(left, right)
     for offset in range(1, 16):
         out = _moved(torch.empty_like(expected), offset)
-        moved = torch.bmm(_moved(left, offset), _moved(right, 16 - offset))
-        alone = torch.bmm(left[1:2], right[1:2])[0]
-        differ |= not torch.equal(torch.bmm(left, right, out=out), expected)
+        moved = product(_moved(left, offset), _moved(right, 16 - offset))
+        alone = product(left[1:2], right[1:2])[0]
+        differ |= not torch.equal(product(left, right, out=out), expected)
         differ |= not torch.equal(moved, expected) or not torch.equal(alone, expected[1])
 try:
     require_stable_products()
@@ -87,6 +87,8 @@ ELEMENTWISE = {
         "isfinite",
         "isinf",
         "isnan",
+        "maximum",
+        "nan_to_num",
         "masked_fill",
     ),
 }
@@ -110,7 +112,7 @@ PLACES = {
     ),
     *("tensor", "transpose", "view", "zeros", "zeros_like", "clone", "contiguous", "copy", "to", "long", "nonzero"),
     *("numpy", "numel", "equal", "manual_seed", "Generator", "Tensor", "dtype", "device", "any", "all"),
-    *("sort", "scatter_add", "expand_as", "eq", "gt", "detach", "is_complex"),
+    *("sort", "scatter_add", "expand_as", "eq", "gt", "detach", "is_complex", "split"),
 }
 CONSTANTS = {"float32", "float64", "int32", "int64", "finfo", "bool", "inf", "nan"}
 ALLOWED = ELEMENTWISE | REDUCTIONS | PLACES | CONSTANTS

@@ -50,8 +50,9 @@ def test_the_fuzz_meets_every_ending() -> None:
 
     stopping: Choice = ("training", Training, "patience", 1)
     enough: dict[str, list[Any]] = {"epochs": [3], "updates": [None], "examples": [None], "flops": [None]}
-    for wanted, choice in ((endings, stopping), ({"reached_loss", "diverged", "finished"}, None)):
-        with mock.patch.dict(CHOSEN, enough):  # most budgets are so small that nothing stops before them
+    reached = {"reached_loss", "diverged", "finished"}
+    for wanted, choice, more in ((endings, stopping, {"until_loss": [None]}), (reached, None, {})):
+        with mock.patch.dict(CHOSEN, enough | more):  # most budgets are so small that nothing stops before them
             find(cohorts(choice), partial(has_all, wanted), settings=SEARCH)
 
 

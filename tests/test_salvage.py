@@ -38,6 +38,7 @@ def longer(outputs: Path, epochs: int, *overrides: str) -> list[Result]:
         (),
         ("training.sampler=fresh", "measurements.every=5"),
         ("training.evaluate_every=2",),
+        ("training.evaluate_train_every=3",),
         ("model.batch_norm=after", "model.depth=3", "model.skip=true", "training.batch_size=65"),
     ],
 )
@@ -55,7 +56,9 @@ def test_a_run_made_longer_has_the_bits_of_one_trained_at_once(tmp_path: Path, c
 BUDGET = ("training.epochs=null",)
 
 
-@pytest.mark.parametrize("common", [(), ("training.sampler=fresh",), ("training.evaluate_every=2",)])
+@pytest.mark.parametrize(
+    "common", [(), ("training.sampler=fresh",), ("training.evaluate_every=2",), ("training.evaluate_train_every=null",)]
+)
 @pytest.mark.parametrize("unit", ["updates", "examples", "flops"])
 def test_a_run_that_ended_within_an_epoch_goes_on_too(tmp_path: Path, unit: str, common: tuple[str, ...]) -> None:
     """Its last evaluation, which found its best weights, is no evaluation of the longer run."""

@@ -209,6 +209,8 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
         (("sweep", "search=grid", RATES), "optimizer.learning_rate is an interval"),
         (("sweep", "search=tpe", "model.depth=1,2", "search.pruner=wilcoxon"), "give it at least 3"),
         (("sweep", "search=tpe", "model.depth=1,2", "search.pruner=median", "executor=serial"), "use executor=local"),
+        (("sweep", "search=tpe", "model.depth=1,2", "search.pruner=median", "search.maximize=accuracy/train",
+          "training.evaluate_train_every=null"), "tells it at the end alone; give it a number"),
         (("sweep", "search=tpe", "model.depth=1,2", "search.n_trails=3"), "did you mean search.n_trials?"),
         (("train", "search=tpe"), "search=tpe tries many points: mlpexp sweep search=… does"),
     ],

@@ -16,6 +16,7 @@ from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
 from mlpexp.measurement_catalogue import PRESETS
 from mlpexp.records import Ending, Piece
+from mlpexp.refusals import ConfigError
 from mlpexp.training import train
 
 # --- rows ---
@@ -71,6 +72,35 @@ def test_measuring_nothing_changes_no_bit() -> None:
 def test_evaluations_come_every_so_many_epochs_and_at_the_end(every: int) -> None:
     history = alone(wine(f"training.evaluate_every={every}", "training.epochs=5"))
     assert list(history.evaluations) == sorted({epoch * UPDATES for epoch in range(0, 5, every)} | {5 * UPDATES})
+
+
+@pytest.mark.parametrize("part", [1, 2, None])
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("more", ["seed=0", "training.patience=1"])
+def test_the_training_part_may_be_looked_at_less_often(part: int | None, every: int, more: str) -> None:
+    common = (f"training.evaluate_every={every}", "training.epochs=7", "optimizer.learning_rate=0.1", more)
+    whole = alone(wine(*common))
+    fewer = alone(wine(*common, f"training.evaluate_train_every={'null' if part is None else part}"))
+    last = whole.ending.last_step
+    assert (last < 7 * UPDATES) is (more != "seed=0")
+    for step, values in whole.evaluations.items():
+        due = step == last or (part is not None and step % (every * part * UPDATES) == 0)
+        kept = {name: value for name, value in values.items() if due or name.endswith("/validation")}
+        assert fewer.evaluations.pop(step) == kept
+    assert fewer.evaluations == {}
+    whole.evaluations.clear()
+    assert differences(whole, fewer) == []
+
+
+def test_a_loss_is_reached_where_the_training_part_is_looked_at() -> None:
+    losses = {step: float(found["loss/train"]) for step, found in alone(wine("training.epochs=7")).evaluations.items()}
+    goal = f"training.until_loss={losses[2 * UPDATES]!r}"
+    assert alone(wine("training.epochs=7", goal)).ending.last_step == 2 * UPDATES
+    assert losses[3 * UPDATES] < losses[2 * UPDATES]
+    ending = alone(wine("training.epochs=7", goal, "training.evaluate_train_every=3")).ending
+    assert (ending.status, ending.last_step) == ("reached_loss", 3 * UPDATES)
+    with pytest.raises(ConfigError, match="evaluate_train_every=null leaves out until the end"):
+        wine(goal, "training.evaluate_train_every=null")
 
 
 @pytest.mark.parametrize("sampler", reference.SAMPLERS)

@@ -2,10 +2,11 @@
 
 Six rules hold in the whole kernel (tests/test_arithmetic.py reads the source for them):
 (a) MKL_CBWR=AUTO,STRICT is set before the process's first product (`require_stable_products` tells if it was not);
-(b) every matrix product goes through `product`: with one result column BLAS takes another path at R = 1;
+(b) every matrix product goes through `product`: with one result column, and on some processors with one row, BLAS takes
+    another path at R = 1;
 (c) elementwise functions only from `+ − × ÷ sqrt rsqrt exp expm1 log log1p tanh erf clamp where lerp addcmul addcdiv`
-    and exact ones (abs, neg, sign, comparisons, bits): torch's own sigmoid, softplus, silu, elu, selu give other bits
-    in a buffer's tail;
+    and exact ones (abs, neg, sign, maximum, nan_to_num, comparisons, bits): torch's own sigmoid, softplus, silu, elu,
+    selu give other bits in a buffer's tail;
 (d) reductions only by `sum`, `vector_norm`, `amax`, `amin`, `aminmax`, `argmax` over named dims, and no `sum` where
     lanes are the last dimension (its order would depend on R); `scatter_add` only of whole numbers, exact in any order;
 (e) what differs between lanes is a column [R, 1], also in a cohort of equals;
@@ -27,6 +28,9 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """Matrix product lane by lane: [R, a, b] × [R, b, c] → [R, a, c], into `out` (contiguous) if given."""
     if right.shape[2] == 1:
         return torch.sum(left * right.transpose(1, 2), dim=2, keepdim=True, out=out)
+    if left.shape[:2] == (1, 1):
+        one = torch.bmm(left.expand(2, -1, -1), right.expand(2, -1, -1))[:1]
+        return one if out is None else out.copy_(one)
     return torch.bmm(left, right, out=out)
 
 
@@ -82,7 +86,7 @@ def silence(rows: Tensor, alive: Tensor) -> Tensor:
 def require_stable_products() -> None:
     """Raise UnstableProducts unless misaligned products have the bits of aligned ones."""
     generator = torch.Generator().manual_seed(0)
-    for rows, inner, columns in ((64, 64, 10), (7, 33, 33), (64, 10, 64), (33, 64, 2)):
+    for rows, inner, columns in ((64, 64, 10), (7, 33, 33), (64, 10, 64), (33, 64, 2), (1, 33, 64)):
         left = torch.randn(3, rows, inner, generator=generator)
         right = torch.randn(3, inner, columns, generator=generator)
         expected = product(left, right)

@@ -154,6 +154,12 @@ class Goals:
         if config.data.split.validation == 0:
             lines += [f"{name} needs a validation part, but data.split.validation=0; give it a share"
                       for name in self.wanted if name.endswith("/validation")]  # fmt: skip
+        watches = config.search is not None and config.search.pruner in ("median", "hyperband")
+        if watches and self.names[0].endswith("/train") and config.training.evaluate_train_every is None:
+            lines.append(
+                f"search.pruner looks at {self.names[0]} while networks train, but "
+                "training.evaluate_train_every=null tells it at the end alone; give it a number"
+            )
         if "delta_ratio" in self.wanted and "delta_norm" not in config.measurements.names:
             lines.append("delta_ratio needs measurements.quantities to have delta_norm; use measurements=basic")
         return lines

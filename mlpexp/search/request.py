@@ -3,7 +3,7 @@
 Flow: command line → space, goals → **request** → command.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from mlpexp.composition import Composer
 from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
 from mlpexp.dashboard import STUDIES
 from mlpexp.display import counted
+from mlpexp.execution import Executor
 from mlpexp.feasibility import data_key
 from mlpexp.planning import check_all
 from mlpexp.refusals import ConfigError
@@ -32,7 +33,7 @@ NOT_SEARCHED = ("tracking", "executor", "outputs", "rerun", "search")
 class Request:
     """What a command line asks a search for: `sample` is one of its points, `most` the trials in all.
 
-    `epochs` are those of the sample's budget, the last one perhaps cut short.
+    `epochs` are those of the sample's budget, the last one perhaps cut short; `where` trains, where it was begun.
     """
 
     space: Space
@@ -43,15 +44,26 @@ class Request:
     described: str
     most: int
     epochs: int
+    where: Executor | None = None
 
     @classmethod
-    def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
-        """Raises ConfigError with everything that is refused; nothing is written."""
+    def read(
+        cls,
+        files: ConfigLoader,
+        config_name: str,
+        overrides: Sequence[str],
+        begin: Callable[[Config], Executor | None] = lambda sample: None,
+    ) -> "Request":
+        """Raises ConfigError with everything that is refused; nothing is written.
+
+        `begin` starts who trains as soon as points are known, while data are still looked at.
+        """
         if _own(overrides) in _FROZEN:
             return _FROZEN[_own(overrides)]
         paths = [word for word in overrides if word.startswith("hydra.searchpath=")]
         space = Space(Composer(files, config_name, paths), _own(overrides))
         samples = space.samples()
+        where = begin(samples[0])
         facts = check_all(samples)
         sample, search = samples[0], samples[0].search
         assert search is not None
@@ -74,7 +86,7 @@ class Request:
         }
         own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
         name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        return cls(space, sample, goals, search, name, digest(content)[:16], most, epochs)
+        return cls(space, sample, goals, search, name, digest(content)[:16], most, epochs, where)
 
     @property
     def outputs(self) -> Path:
