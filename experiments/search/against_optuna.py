@@ -1,6 +1,6 @@
 """A search by mlpexp against Optuna's own `study.optimize` around a plain PyTorch loop: trials a minute, best scores.
 
-    python experiments/search/against_optuna.py speed --trials 200 --peer-trials 20 --repeats 2 --epochs 50
+    python experiments/search/against_optuna.py speed --trials 200 --peer-trials 200 --repeats 4 --epochs 50
     python experiments/search/against_optuna.py scores --trials 40 --repeats 10 --epochs 10
 
 `speed` runs the two in turn and prints the ratio of each pair. `scores` lets each search with other seeds and another
@@ -114,7 +114,8 @@ def ours(trials: int, seed: int, split: int, epochs: int, outputs: Path) -> tupl
     words = [
         "search=tpe", *SPACE, f"search.n_trials={trials}", f"replicates={REPLICATES}", f"training.epochs={epochs}",
         f"search.seed={seed}", f"seed={seed * 1000}", f"data.split.seed={split}", "search.fresh_seeds=0",
-        "tracking=none", "measurements=none", f"outputs={outputs}", f"hydra.sweep.dir={outputs}/search",
+        "tracking=none", "measurements=none", "training.evaluate_train_every=null",  # as the peer
+        f"outputs={outputs}", f"hydra.sweep.dir={outputs}/search",
     ]  # fmt: skip
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "mlpexp", "sweep", *words], check=True, capture_output=True)
