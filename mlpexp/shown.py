@@ -1,6 +1,6 @@
 """What a run folder says of its place in a tracking store; nothing of MLflow, so that any command can read it.
 
-Flow: tracking → **shown** → tracking, addresses.
+Flow: tracking → **shown** → tracker, tracking, addresses.
 """
 
 import json

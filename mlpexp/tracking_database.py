@@ -1,6 +1,6 @@
 """MLflow's SQLite database, read and set up without MLflow.
 
-Flow: config → **tracking_database** → tracking.
+Flow: config → **tracking_database** → tracker, tracking.
 """
 
 import sqlite3

@@ -28,7 +28,7 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """Matrix product lane by lane: [R, a, b] × [R, b, c] → [R, a, c], into `out` (contiguous) if given."""
     if right.shape[2] == 1:
         return torch.sum(left * right.transpose(1, 2), dim=2, keepdim=True, out=out)
-    if left.shape[:2] == (1, 1):
+    if left.shape[:2] == (1, 1):  # as one of several
         one = torch.bmm(left.expand(2, -1, -1), right.expand(2, -1, -1))[:1]
         return one if out is None else out.copy_(one)
     return torch.bmm(left, right, out=out)

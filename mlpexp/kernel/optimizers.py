@@ -111,7 +111,8 @@ class RMSProp(Rule):
         safe = torch.eq(larger, constant(0, larger), out=torch.empty_like(larger)).add_(larger)  # 1 instead of 0
         self.root.div_(safe).square_().add_(new.div_(safe).square_()).sqrt_().mul_(larger)
         floor = torch.add(self.root, epsilon, out=safe)
-        return torch.div(gradient, floor, out=out).nan_to_num_(0.0, 0.0, 0.0).mul_(-rate.to(gradient.dtype))
+        torch.div(gradient, floor, out=out).nan_to_num_(0.0, 0.0, 0.0)  # 0 where the floor is 0
+        return out.mul_(-rate.to(gradient.dtype))
 
 
 @dataclass
