@@ -21,7 +21,7 @@ from mlpexp.data.dataset import Task
 from mlpexp.model_schema import PARAMETERS
 
 BITS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=False)
-SEARCH = settings(BITS, max_examples=400, phases=[Phase.generate])
+SEARCH = settings(BITS, max_examples=3000, phases=[Phase.generate])
 
 
 @st.composite

@@ -149,10 +149,12 @@ def test_gradients_around_the_activation_equal_autograds(layout: Layout, dropout
         z = twin(inputs[lane], [mask[lane] for mask in masks])
         (z - targets[lane]).square().sum(1).mean().backward(retain_graph=True)
         parts = {name: (start, shape) for name, start, shape in layout.named()}
+        # the gradient of a bias before a norm is 0: what is left is the rounding of terms as large as δ
+        largest = max(float(deltas[lane].abs().max()) for deltas in trace.deltas)
         for name, expected in twin.gradients().items():
             start, shape = parts[name]
             found = gradient[lane, start : start + math.prod(shape)].view(shape)
-            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=max(1e-12, 1e-14 * largest))
         losses = (z - targets[lane]).square().sum()
         deltas = torch.autograd.grad(losses, twin.z, retain_graph=True)
         for l, expected in enumerate(deltas):
