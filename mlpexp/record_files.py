@@ -126,7 +126,7 @@ class LaneRecord:
             return
         if name not in self.writers:
             file = self.folder / name
-            self.writers[name] = pq.ParquetWriter(file, table.schema, compression="zstd", write_statistics=False)
+            self.writers[name] = pq.ParquetWriter(file, table.schema, compression="snappy", write_statistics=False)
         schema = self.writers[name].schema
         there = set(table.column_names)
         for field in schema:
