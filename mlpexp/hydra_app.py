@@ -157,7 +157,7 @@ def _point(options: argparse.Namespace, files: ConfigLoader) -> Point:
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
     from mlpexp.search import request as requests
-    from mlpexp.search.flight import place_of
+    from mlpexp.search.flight import workers_of
 
     overrides, name = [*params, *options.overrides], options.config_name or CONFIG_NAME
     with ExitStack() as begun:
@@ -165,7 +165,7 @@ def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[
             if plan:
                 print("\n".join(requests.Request.read(files, name, overrides).plan_lines()))
                 return 0
-            request = requests.Request.read(files, name, overrides, lambda one: begun.enter_context(place_of(one)))
+            request = requests.Request.read(files, name, overrides, lambda one: begun.enter_context(workers_of(one)))
         with requests.frozen(request, overrides):
             _hydra([*words, "hydra/sweeper=search"], lambda config: None)
     return 0

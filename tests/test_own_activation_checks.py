@@ -1,10 +1,14 @@
 """What a user's activation may not be: each mistake is told in a line, with its place and numbers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from activation_texts import GOOD, HEAD, MISH
+from runs_fixtures import SMALL, composed
 
 from mlpexp.own_activations import check
+from mlpexp.runner import run
 
 REFUSED = {
     "": ["cannot be run", "must define value(z) and derivative(z, x)"],
@@ -72,3 +76,15 @@ def test_what_has_other_bits_at_another_place_is_refused(function: str) -> None:
 )
 def test_what_is_right_is_taken(source: str) -> None:
     assert check("mine.py", source) == []
+
+
+def test_a_derivative_may_ask_autograd_while_networks_train(tmp_path: Path) -> None:
+    """In torch's inference mode, in which other cohorts train, it would be told zeros."""
+    slopes = {"asked": "torch.autograd.functional.vjp(value, z, torch.ones_like(z))[1]", "written": "1 + z * z / 3"}
+    losses = {}
+    for name, slope in slopes.items():
+        file = tmp_path / f"{name}.py"
+        file.write_text(f"import torch\ndef value(z): return z + z * z * z / 9\ndef derivative(z, x): return {slope}")
+        (result,) = run(composed(*SMALL, f"model.activation={file}", f"outputs={tmp_path}"), quiet=True)
+        losses[name] = result.scores["loss/train"]
+    assert losses["asked"] == pytest.approx(losses["written"], rel=1e-4)

@@ -28,7 +28,7 @@ FIRST_ROUND = 2
 """Seeds of a trial that are trained before its first comparison by seeds; every later round doubles their number."""
 
 
-def place_of(sample: Config) -> AbstractContextManager[Executor]:
+def workers_of(sample: Config) -> AbstractContextManager[Executor]:
     """Who trains a search of which this is a point."""
     return place(sample.executor.name, worker_count(sample, 1 << 30))
 
@@ -107,7 +107,7 @@ class Flight:
             self.track = stack.enter_context(tracker(self.order, self.display, self.sweep, self.complete))
             self.leases = stack.enter_context(Leases(self.order.outputs))
             self.order.leases = self.leases.held
-            where = self.where or stack.enter_context(place_of(self.sample))
+            where = self.where or stack.enter_context(workers_of(self.sample))
             self.attempts = Attempts(self.order, where, self.watched)
             self.closing = stack.pop_all()
         return self
