@@ -7,8 +7,9 @@ the bit needs, before torch is loaded in them; no torch is loaded here until a c
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mlpexp.numerics import ENVIRONMENT, STABLE_PRODUCTS
@@ -95,6 +96,31 @@ class Local:
         for pool in self.pools:
             pool.shutdown(wait=True, kill_workers=True)
         self.threads.shutdown(wait=True)
+
+
+_AHEAD: list[Executor] = []
+"""Who was begun before it was known what is to be trained, and is not taken yet."""
+
+
+@contextmanager
+def ahead(name: str, workers: int) -> Iterator[None]:
+    """Within this, the first `place` is one whose processes load torch from now on, while data are looked at."""
+    _AHEAD.append(executor(name, workers))
+    try:
+        yield
+    finally:
+        while _AHEAD:
+            _AHEAD.pop().shutdown()
+
+
+@contextmanager
+def place(name: str, workers: int) -> Iterator[Executor]:
+    """Where cohorts train, let go of in any case; its processes load torch from now on, or did so `ahead`."""
+    where = _AHEAD.pop() if _AHEAD else executor(name, workers)
+    try:
+        yield where
+    finally:
+        where.shutdown()
 
 
 def executor(name: str, workers: int) -> Executor:

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 import hydra
@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mlpexp.cohorts import worker_count
 from mlpexp.composition import (
     CONFIG_NAME,
     Composer,
@@ -61,8 +62,6 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
                     if point.mistakes:
                         raise ConfigError(point.mistakes)
         return _show_only(words)
-    from mlpexp.planning import accept, plan  # loads what reads and writes records: not for help
-
     searches, params = False, list[str]()
     said = [OWN_FLAGS[flag] for flag in sorted(own) if OWN_FLAGS[flag]] + [as_launcher_key(grid)] * bool(grid)
     with loader(options.config_dir, options.config_path) as files:
@@ -79,21 +78,7 @@ def application(words: Sequence[str], sweep: bool = False) -> int:
             points = _grid(options, files, [*params, *varied]) if asks_all and not searches else []
     if searches:
         return _search([*words, *said], options, params, "--plan" in own)
-    configs = accept(points)
-    if configs and configs[0].search is not None:
-        raise ConfigError([f"search={configs[0].search.name} tries many points: mlpexp sweep search=… does"])
-    runs = [run for config in configs for run in config.runs()]
-    if "--plan" in own:
-        if not runs:
-            raise ConfigError(["--plan needs all points beforehand, and this sweeper finds them as it goes"])
-        from mlpexp.sweep import plan_lines
-
-        print("\n".join(plan_lines(plan(runs, any(run.rerun for run in runs)))))
-        return 0
-    codes: list[int] = []
-    with frozen(points):
-        _hydra([*words, *said], lambda config: _job(config, codes))
-    return max(codes, default=0)
+    return _plan(points) if "--plan" in own else _launch([*words, *said], points)
 
 
 def completions(overrides: Sequence[str], word: str) -> list[str]:
@@ -154,10 +139,55 @@ def _point(options: argparse.Namespace, files: ConfigLoader) -> Point:
     return compose_point(options.overrides, files, options.config_name or CONFIG_NAME)
 
 
+def _plan(points: Sequence[Point]) -> int:
+    """What a multirun would do, told."""
+    from mlpexp.planning import plan
+    from mlpexp.sweep import plan_lines
+
+    runs = [run for config in _accepted(points) for run in config.runs()]
+    if not runs:
+        raise ConfigError(["--plan needs all points beforehand, and this sweeper finds them as it goes"])
+    print("\n".join(plan_lines(plan(runs, any(run.rerun for run in runs)))))
+    return 0
+
+
+def _launch(words: Sequence[str], points: Sequence[Point]) -> int:
+    """Train these points, or those that a sweeper finds as it goes, through Hydra."""
+    codes: list[int] = []
+    with _workers_ahead(points):
+        _accepted(points)
+        with frozen(points):
+            _hydra(words, lambda config: _job(config, codes))
+    return max(codes, default=0)
+
+
+def _accepted(points: Sequence[Point]) -> list[Config]:
+    """The configs of points to train."""
+    from mlpexp.planning import accept  # loads what reads and writes records: not for help
+
+    configs = accept(points)
+    if configs and configs[0].search is not None:
+        raise ConfigError([f"search={configs[0].search.name} tries many points: mlpexp sweep search=… does"])
+    return configs
+
+
+def _workers_ahead(points: Sequence[Point]) -> AbstractContextManager[None]:
+    """Processes that load torch while data are looked at; none where it is not certain yet that they will train."""
+    from mlpexp.execution import ahead
+    from mlpexp.planning import least_to_train
+
+    configs = [point.config for point in points if point.config is not None]
+    runs = least_to_train(configs) if len(configs) == len(points) else 0
+    return ahead(configs[0].executor.name, worker_count(configs[0], runs)) if runs else nullcontext()
+
+
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
+    from mlpexp.execution import ahead
     from mlpexp.search import request as requests
-    from mlpexp.search.flight import workers_of
+
+    def begin(sample: Config) -> None:
+        begun.enter_context(ahead(sample.executor.name, worker_count(sample, 1 << 30)))
 
     overrides, name = [*params, *options.overrides], options.config_name or CONFIG_NAME
     with ExitStack() as begun:
@@ -165,7 +195,7 @@ def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[
             if plan:
                 print("\n".join(requests.Request.read(files, name, overrides).plan_lines()))
                 return 0
-            request = requests.Request.read(files, name, overrides, lambda one: begun.enter_context(workers_of(one)))
+            request = requests.Request.read(files, name, overrides, begin)
         with requests.frozen(request, overrides):
             _hydra([*words, "hydra/sweeper=search"], lambda config: None)
     return 0

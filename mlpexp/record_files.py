@@ -6,7 +6,7 @@ Flow: run folder → **record files** → run record, results.
     distributions.parquet   a row a step, layer and bin (or place in a spectrum); only where some were measured
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,8 @@ from mlpexp.records import Array, Piece, layer_metric, metric
 
 GROUP_ROWS = 4096
 """Steps in a group of rows."""
+STRETCH_BYTES = 8 << 20
+"""Of numbers that are cut into lanes at once."""
 RECORD, DISTRIBUTIONS = "record.parquet", "distributions.parquet"
 
 AT_START, AT_END = ("delta_norm",), ("dead_units", "killed_units")
@@ -29,6 +31,59 @@ VERDICT = (*AT_START, *AT_END)
 
 Measured = dict[str, list[tuple[NDArray[np.int64], Array]]]
 """Quantity → steps and values [t, …] of one lane, piece by piece."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive pieces of the same lanes in one: cutting a lane out of many pieces took longer than writing it.
+
+    As in a piece, but `evaluation` is metric → [T, R], NaN where none was made.
+    """
+
+    lanes: list[int]
+    steps: NDArray[np.int64]
+    losses: Array
+    measured: dict[str, Array]
+    measured_at: dict[str, NDArray[np.int64]]
+    evaluation: dict[str, Array]
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Self:
+        """All of them must have the same lanes."""
+        names = list(dict.fromkeys(name for piece in pieces for name in piece.measured))
+        having = {name: [piece for piece in pieces if name in piece.measured] for name in names}
+        losses = np.concatenate([piece.losses for piece in pieces])
+        starts = np.cumsum([0, *(len(piece.steps) for piece in pieces)])
+        evaluation: dict[str, Array] = {}
+        for start, piece in zip(starts.tolist(), pieces, strict=False):
+            for name, scores in piece.evaluation.items():
+                evaluation.setdefault(name, np.full(losses.shape, np.nan))[start] = scores
+        return cls(
+            pieces[0].lanes,
+            np.concatenate([piece.steps for piece in pieces]),
+            losses,
+            {name: np.concatenate([piece.measured[name] for piece in some]) for name, some in having.items()},
+            {name: np.concatenate([piece.measured_at[name] for piece in some]) for name, some in having.items()},
+            evaluation,
+        )
+
+
+def stretches(pieces: Iterable[Piece]) -> Iterator[Stretch]:
+    """All pieces, some megabytes of them at a time; none reaches beyond a group of rows."""
+    some: list[Piece] = []
+    rows = size = 0
+    for piece in pieces:
+        if some and piece.lanes != some[0].lanes:
+            yield Stretch.of(some)
+            some, size = [], 0
+        some.append(piece)
+        rows, size = rows + len(piece.steps), size + piece.size
+        if rows >= GROUP_ROWS or size >= STRETCH_BYTES:
+            yield Stretch.of(some)
+            some, size = [], 0
+            rows = 0 if rows >= GROUP_ROWS else rows
+    if some:
+        yield Stretch.of(some)
 
 
 class LaneRecord:
@@ -62,22 +117,22 @@ class LaneRecord:
                     before = rows.column("step").to_numpy() < step
                     self._write_table(name, rows if before.all() else rows.filter(pa.array(before)))
 
-    def append(self, piece: Piece, column: int) -> None:
-        """One lane's rows of a piece. An evaluation stands in the row of its step."""
-        count = int(np.searchsorted(piece.steps, self.last_step, side="right"))
+    def append(self, stretch: Stretch, column: int) -> None:
+        """One lane's rows. An evaluation stands in the row of its step."""
+        count = int(np.searchsorted(stretch.steps, self.last_step, side="right"))
         if not count:
             return
         own: dict[str, NDArray[Any]] = {
-            "step": piece.steps[:count],
-            metric("loss", "batch"): piece.losses[:count, column],
+            "step": stretch.steps[:count],
+            metric("loss", "batch"): stretch.losses[:count, column],
         }
         for name in self.evaluations:
-            own[name] = np.full(count, np.nan)
-            own[name][0] = piece.evaluation[name][column] if name in piece.evaluation else np.nan
+            found = stretch.evaluation.get(name)
+            own[name] = np.full(count, np.nan) if found is None else found[:count, column]
         for name, values in own.items():
             self.columns.setdefault(name, []).append(values)
-        for name, values in piece.measured.items():
-            steps = piece.measured_at[name]
+        for name, values in stretch.measured.items():
+            steps = stretch.measured_at[name]
             kept = int(np.searchsorted(steps, self.last_step, side="right"))
             self.measured.setdefault(name, []).append((steps[:kept], values[:kept, column]))
             self._keep_ends(name, values[:kept, column])

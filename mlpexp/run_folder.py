@@ -31,7 +31,7 @@ from mlpexp.kernel.layout import Layout
 from mlpexp.measurement_catalogue import numbers_a_step
 from mlpexp.measurement_schema import Measurements, due_updates
 from mlpexp.model_schema import Model
-from mlpexp.record_files import LaneRecord, is_distribution
+from mlpexp.record_files import LaneRecord, is_distribution, stretches
 from mlpexp.records import Array, Ending, Piece
 from mlpexp.shapes import layout_of
 
@@ -67,12 +67,16 @@ def write_runs(
     for first in range(0, len(endings), at_once):
         some = {ending.lane: ending for ending in endings[first : first + at_once]}
         ends |= _write_records(pieces(), some, places, headers)
+    sections, shared = dict[str, str](), dict[bytes, Path]()
     for ending in endings:
-        header = headers[ending.lane]
-        _write_rest(places[ending.lane], ending, header, ends[ending.lane])
+        header, place = headers[ending.lane], places[ending.lane]
+        (place / "config.yaml").write_bytes(yaml_text.dump_sections(header["config"], sections).encode())
+        _write_shared(place / "normalisation.safetensors", save(header["normalisation"]), shared)
+        _write_shared(place / "environment.json", json_bytes(header["environment"]), shared)
+        _write_rest(place, ending, header, ends[ending.lane])
         if ending.lane in states:
             kept = _beside_weights(states[ending.lane], ending)
-            (places[ending.lane] / CHECKPOINT).write_bytes(save(kept))
+            (place / CHECKPOINT).write_bytes(save(kept))
     with ThreadPoolExecutor(WAITING) as waiting:  # the disk takes together what is asked for at once
         for paths in ([path for place in places.values() for path in place.iterdir()], places.values()):
             list(waiting.map(bring_to_disk, paths))  # before the rename: a folder that is there is whole
@@ -104,6 +108,16 @@ def lanes_at_once(last_step: int, headers: Sequence[Mapping[str, Any]]) -> int:
     return max(1, RECORD_BYTES // max(lane_bytes(header["result"]) for header in headers))
 
 
+def _write_shared(file: Path, content: bytes, shared: dict[bytes, Path]) -> None:
+    """A file that the runs of a cohort have in common: one of them has it, and the others a link, where disks can."""
+    with suppress(OSError):
+        if content in shared:
+            os.link(shared[content], file)
+            return
+    file.write_bytes(content)
+    shared[content] = file
+
+
 def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any], ends: Mapping[str, Array] | None) -> None:
     result = header["result"] | {
         "fingerprint": header["fingerprint"],
@@ -116,12 +130,9 @@ def _write_rest(place: Path, ending: Ending, header: Mapping[str, Any], ends: Ma
     }
     if ends is not None:
         result["ends"] = {name: [x if math.isfinite(x) else None for x in row.tolist()] for name, row in ends.items()}
-    (place / "config.yaml").write_bytes(yaml_text.dump(header["config"]).encode())
     layout = _layout(header["config"], header["result"])
     for name, row in (("best", ending.best), ("final", ending.final)):
         (place / f"{name}.safetensors").write_bytes(save(tensors(row, layout)))
-    (place / "normalisation.safetensors").write_bytes(save(header["normalisation"]))
-    (place / "environment.json").write_bytes(json_bytes(header["environment"]))
     (place / "result.json").write_bytes(json_bytes(result))
 
 
@@ -172,15 +183,15 @@ def _write_records(
             for lane, ending in endings.items()
         }
         begun: set[int] = set()
-        for piece in pieces:
-            for column, lane in enumerate(piece.lanes):
+        for stretch in stretches(pieces):
+            for column, lane in enumerate(stretch.lanes):
                 if lane not in lanes:
                     continue  # it ended before a checkpoint that the others go on from
                 base = headers[lane]["base"]
                 if base and lane not in begun:
-                    lanes[lane].go_on(Path(base), int(piece.steps[0]))
+                    lanes[lane].go_on(Path(base), int(stretch.steps[0]))
                 begun.add(lane)
-                lanes[lane].append(piece, column)
+                lanes[lane].append(stretch, column)
     return {lane: record.ends for lane, record in lanes.items()}
 
 

@@ -8,15 +8,15 @@ import errno
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from mlpexp.cohorts import group, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display, counted
-from mlpexp.execution import Executor, executor
+from mlpexp.execution import Executor, place
 from mlpexp.leases import Leases, holds
 from mlpexp.planning import Order, plan, warnings
 from mlpexp.results import Result
@@ -121,8 +121,8 @@ def train_with_leases(order: Order, display: Display, track: Track, started: Exe
     failures: list[str] = []
     position = {order.fingerprints[i]: i for i in order.to_train}
     waited = False
-    name, workers = order.configs[0].executor.name, cohorts_of(order)[1]
-    with Leases(order.outputs) as leases, nullcontext(started) if started else place(name, workers) as where:
+    own = nullcontext(started) if started else place(order.configs[0].executor.name, workers_of(order))
+    with Leases(order.outputs) as leases, own as where:
         while position:
             taken = leases.take(position)
             recorded = [name for name in position if order.is_recorded_since(name)]
@@ -151,8 +151,8 @@ def train_with_leases(order: Order, display: Display, track: Track, started: Exe
 def train_all(order: Order, where: Executor, display: Display, track: Track) -> list[str]:
     """Train the open runs, cohort by cohort, and hand each finished cohort to the tracker. Returns what failed."""
     configs = [order.configs[i] for i in order.to_train]
-    cohorts, workers = cohorts_of(order)
-    display.start(sum(map(order.updates, configs)), len(cohorts), workers)
+    cohorts = cohorts_of(order)
+    display.start(sum(map(order.updates, configs)), len(cohorts), workers_of(order))
     attempts = Attempts(order, where)
     for cohort in cohorts:
         attempts.start([order.to_train[i] for i in cohort])
@@ -161,13 +161,16 @@ def train_all(order: Order, where: Executor, display: Display, track: Track) -> 
     return list(attempts.failed.values())
 
 
-def cohorts_of(order: Order) -> tuple[list[list[int]], int]:
-    """How the open runs are grouped, as positions in `order.to_train`, and how many processes train them."""
+def workers_of(order: Order) -> int:
+    """How many processes train what is open; `cohorts_of` has at least one cohort for each."""
+    return worker_count(order.configs[0], len(order.to_train))
+
+
+def cohorts_of(order: Order) -> list[list[int]]:
+    """How the open runs are grouped, as positions in `order.to_train`."""
     configs = [order.configs[i] for i in order.to_train]
-    workers = worker_count(configs[0], len(configs))
     steps = [order.step(i) for i in order.to_train]
-    cohorts = group(configs, order.size, workers, usable_memory(), configs[0].executor.lanes, steps)
-    return cohorts, min(workers, len(cohorts))
+    return group(configs, order.size, workers_of(order), usable_memory(), configs[0].executor.lanes, steps)
 
 
 class Attempts:
@@ -276,13 +279,3 @@ def _task(order: Order, positions: Sequence[int], watched: str | None = None) ->
         watched=watched,
         parts=order.of(configs[0]).parts,
     )
-
-
-@contextmanager
-def place(name: str, workers: int) -> Iterator[Executor]:
-    """An executor, let go of in any case; its processes load torch from now on."""
-    where = executor(name, workers)
-    try:
-        yield where
-    finally:
-        where.shutdown()

@@ -23,12 +23,12 @@ from mlpexp.composition import Composer
 from mlpexp.config import Config, absolute_outputs, digest
 from mlpexp.display import counted, spelt
 from mlpexp.estimates import training_seconds
-from mlpexp.execution import Executor
+from mlpexp.execution import Executor, place
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.overrides import parse, plain
 from mlpexp.planning import Order, accept
 from mlpexp.results import Result
-from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of, place
+from mlpexp.runner import FULL, DiskFull, RunError, cohorts_of, execute, order_of, workers_of
 from mlpexp.score_tables import show_places, show_points, show_profiles
 from mlpexp.sweep_tables import write_points, write_tuning
 from mlpexp.tuning import Grid, Pick, tune
@@ -97,7 +97,7 @@ def launch(
 
 def workers(order: Order) -> AbstractContextManager[Executor | None]:
     """Processes that begin to load torch; none where nothing is left to train."""
-    return place(order.configs[0].executor.name, cohorts_of(order)[1]) if order.to_train else nullcontext()
+    return place(order.configs[0].executor.name, workers_of(order)) if order.to_train else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,12 @@ def write_job_folders(
     sweep_dir.mkdir(parents=True, exist_ok=True)
     shared = sweep_dir / "hydra.yaml"
     shared.write_text(OmegaConf.to_yaml(OmegaConf.masked_copy(hydra_config, "hydra")))
+    sections: dict[str, str] = {}
     for folder, overrides, config in zip(folders, job_overrides, configs, strict=True):
         own = folder / ".hydra"
         own.mkdir(parents=True, exist_ok=True)
         (own / "overrides.yaml").write_text(yaml_text.dump(list(overrides)))
-        (own / "config.yaml").write_text(yaml_text.dump(config.shown()))
+        (own / "config.yaml").write_text(yaml_text.dump_sections(config.shown(), sections))
         with suppress(FileExistsError):
             os.link(shared, own / "hydra.yaml")
 
@@ -202,13 +203,13 @@ def plan_lines(order: Order) -> list[str]:
     ]
     if not open_configs:
         return [*lines, "nothing is left to train"]
-    cohorts, workers = cohorts_of(order)
+    cohorts = cohorts_of(order)
     run_steps = sum(order.updates(config) for config in open_configs)
     seconds, known = training_seconds(order)
     basis = f"from {counted(known, 'recorded run')}" if known else "a guess: nothing has trained here yet"
     lines += [
         f"{len(open_configs)} runs are to be trained, in {counted(len(cohorts), 'cohort')} on "
-        f"{counted(workers, 'process')}: {run_steps:,} run-steps",
+        f"{counted(workers_of(order), 'process')}: {run_steps:,} run-steps",
         f"training will take {spelt(seconds)} ({basis})",
     ]
     if order.bases:

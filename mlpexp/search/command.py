@@ -78,7 +78,7 @@ def train(request: Request, study: Study) -> list[str]:
     drive = Drive(study, request.space, goals, search, board)
     watched = goals.names[0] if search.pruner in ("median", "hyperband") else None
     room = search.in_flight or room_of(worker_count(sample, 1 << 30), request.most)
-    with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon", request.where) as flight:
+    with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon") as flight:
         drive.run(flight, room, request.most)
     return drive.failures
 

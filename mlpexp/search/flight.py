@@ -6,7 +6,7 @@ shape; a trial has ended when its last run has. Nothing of Optuna here.
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -14,11 +14,11 @@ from typing import Self
 from mlpexp.cohorts import cohort_key, most_lanes, usable_memory, worker_count
 from mlpexp.config import Config
 from mlpexp.display import Display
-from mlpexp.execution import Executor
+from mlpexp.execution import place
 from mlpexp.leases import Leases
 from mlpexp.planning import Order, plan
 from mlpexp.results import Result
-from mlpexp.runner import POLL_SECONDS, Attempts, look, place
+from mlpexp.runner import POLL_SECONDS, Attempts, look
 from mlpexp.salvage import salvage
 from mlpexp.signals import ask_to_leave, evaluations
 from mlpexp.task import Task
@@ -26,11 +26,6 @@ from mlpexp.tracker import WholePoints, tracker
 
 FIRST_ROUND = 2
 """Seeds of a trial that are trained before its first comparison by seeds; every later round doubles their number."""
-
-
-def workers_of(sample: Config) -> AbstractContextManager[Executor]:
-    """Who trains a search of which this is a point."""
-    return place(sample.executor.name, worker_count(sample, 1 << 30))
 
 
 @dataclass(frozen=True)
@@ -76,21 +71,12 @@ class Trial:
 
 class Flight:
     """Trains trials side by side. `watched` is an evaluation that is told after every epoch; `in_rounds` asks for
-    seeds in rounds. `sample` is any point of the search: it says where, and how, all of them train, unless `where` is
-    begun.
+    seeds in rounds. `sample` is any point of the search: it says where, and how, all of them train.
     """
 
-    def __init__(
-        self,
-        sample: Config,
-        display: Display,
-        sweep: str,
-        watched: str | None,
-        in_rounds: bool,
-        where: Executor | None = None,
-    ) -> None:
+    def __init__(self, sample: Config, display: Display, sweep: str, watched: str | None, in_rounds: bool) -> None:
         self.sample, self.display, self.sweep = sample, display, sweep
-        self.watched, self.in_rounds, self.where = watched, in_rounds, where
+        self.watched, self.in_rounds = watched, in_rounds
         self.workers, self.memory = worker_count(sample, 1 << 30), usable_memory()
         self.trials: dict[int, Trial] = {}
         self.waiting: list[int] = []  # positions in the order, in the order of asking
@@ -107,7 +93,7 @@ class Flight:
             self.track = stack.enter_context(tracker(self.order, self.display, self.sweep, self.complete))
             self.leases = stack.enter_context(Leases(self.order.outputs))
             self.order.leases = self.leases.held
-            where = self.where or stack.enter_context(workers_of(self.sample))
+            where = stack.enter_context(place(self.sample.executor.name, self.workers))
             self.attempts = Attempts(self.order, where, self.watched)
             self.closing = stack.pop_all()
         return self

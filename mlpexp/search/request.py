@@ -17,7 +17,6 @@ from mlpexp.composition import Composer
 from mlpexp.config import SEMANTICS, Config, absolute_outputs, digest
 from mlpexp.dashboard import STUDIES
 from mlpexp.display import counted
-from mlpexp.execution import Executor
 from mlpexp.feasibility import data_key
 from mlpexp.planning import check_all
 from mlpexp.refusals import ConfigError
@@ -33,7 +32,7 @@ NOT_SEARCHED = ("tracking", "executor", "outputs", "rerun", "search")
 class Request:
     """What a command line asks a search for: `sample` is one of its points, `most` the trials in all.
 
-    `epochs` are those of the sample's budget, the last one perhaps cut short; `where` trains, where it was begun.
+    `epochs` are those of the sample's budget, the last one perhaps cut short.
     """
 
     space: Space
@@ -44,7 +43,6 @@ class Request:
     described: str
     most: int
     epochs: int
-    where: Executor | None = None
 
     @classmethod
     def read(
@@ -52,7 +50,7 @@ class Request:
         files: ConfigLoader,
         config_name: str,
         overrides: Sequence[str],
-        begin: Callable[[Config], Executor | None] = lambda sample: None,
+        begin: Callable[[Config], object] = lambda sample: None,
     ) -> "Request":
         """Raises ConfigError with everything that is refused; nothing is written.
 
@@ -63,7 +61,7 @@ class Request:
         paths = [word for word in overrides if word.startswith("hydra.searchpath=")]
         space = Space(Composer(files, config_name, paths), _own(overrides))
         samples = space.samples()
-        where = begin(samples[0])
+        begin(samples[0])
         facts = check_all(samples)
         sample, search = samples[0], samples[0].search
         assert search is not None
@@ -86,7 +84,7 @@ class Request:
         }
         own = {"sampler": search.name, "pruner": search.pruner, "seed": search.seed}
         name = search.study or f"{search.name}-{digest(content | own)[:8]}"
-        return cls(space, sample, goals, search, name, digest(content)[:16], most, epochs, where)
+        return cls(space, sample, goals, search, name, digest(content)[:16], most, epochs)
 
     @property
     def outputs(self) -> Path:
