@@ -4,6 +4,7 @@ Flow: results → figures, flow_figures, layer_figures, learned_figures → **il
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +47,10 @@ def illustrate(results: Sequence[Result]) -> None:
         theory = None if first.theory is None else np.array(first.theory["log_delta2"])
         large, small = large_and_small(gradient_flow(*flow_of(runs), start, end, first.condition, theory))
         put(first.folder / SMALL_PICTURE, small)  # one a point: a grid of all seeds would say it many times
+        put(first.folder / PICTURE, large)
         for run in runs:
-            put(run.folder / PICTURE, large)
+            if run is not first:
+                link(first.folder / PICTURE, run.folder / PICTURE)
 
 
 def _illustrate_own(run: Result) -> None:
@@ -88,3 +91,14 @@ def put(file: Path, content: bytes) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     beside.write_bytes(content)
     os.replace(beside, file)
+
+
+def link(file: Path, other: Path) -> None:
+    """The same file in another folder; a copy of it on disks that have no links."""
+    beside = other.with_name(f".{other.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(file, beside)
+    except OSError:
+        shutil.copyfile(file, beside)
+    os.replace(beside, other)

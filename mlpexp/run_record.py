@@ -106,6 +106,13 @@ class Record:
 
     def whole(self) -> Self:
         """This record with all columns read at once: for whoever needs most of them."""
+        import pyarrow.parquet as pq
+
+        if not self._read:
+            with pq.ParquetFile(self.file) as file:  # which tells the names as well: it is opened once
+                table = file.read(use_threads=False)
+            self.columns = table.column_names
+            self._read = {name: table.column(name).to_numpy() for name in self.columns}
         self._columns(self.columns)
         return self
 
