@@ -2,7 +2,7 @@
 
 import sys
 
-from mlpexp.cli import main
+from mlpexp.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())
