@@ -5,7 +5,9 @@ Flow: Hydra's sweeper → request → **command** → drive, report, best.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from typing import NoReturn
 
 from hydra.core.config_loader import ConfigLoader
@@ -28,13 +30,15 @@ from mlpexp.search.best import curse, on_fresh_seeds, write_best
 from mlpexp.search.board import Board, table_of
 from mlpexp.search.drive import RUNS, Drive, ranking, rows_of
 from mlpexp.search.flight import Flight
-from mlpexp.search.report import write_report
 from mlpexp.search.request import Request
 from mlpexp.search.studies import counted_trials
 
 TRIALS_A_WORKER, FEWEST_A_WORKER, GENERATIONS = 24, 8, 4
 """Under way by default: enough that equal shapes meet and share cohorts, which doubles the pace, but no more than a
 share of all trials: proposals should know what went before."""
+
+SETTLED_SECONDS = 3.0
+"""After which nobody waits for this process, and what draws the report is loaded: it takes half a second."""
 
 MOST_FRONT = 5
 """So many points of a Pareto front are scored on fresh seeds."""
@@ -78,8 +82,13 @@ def train(request: Request, study: Study) -> list[str]:
     drive = Drive(study, request.space, goals, search, board)
     watched = goals.names[0] if search.pruner in ("median", "hyperband") else None
     room = search.in_flight or room_of(worker_count(sample, 1 << 30), request.most)
+    drawing = Timer(SETTLED_SECONDS, import_module, ["mlpexp.search.report"])
     with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon") as flight:
-        drive.run(flight, room, request.most)
+        drawing.start()
+        try:
+            drive.run(flight, room, request.most)
+        finally:
+            drawing.cancel()
     return drive.failures
 
 
@@ -95,6 +104,8 @@ def show(request: Request, study: Study, folder: Path, shown: Mapping[str, bool]
     states = Counter(one.state.name.lower() for one in trials)
     lines = [f"{counted(len(trials), 'point')} tried: " + ", ".join(f"{n} {state}" for state, n in states.items())]
     report = folder / "report"
+    from mlpexp.search.report import write_report
+
     write_report(study, goals, report)
     if not ranked:
         lines.append(f"no trial finished and kept every constraint; {report}/trials.csv says what became of them")
