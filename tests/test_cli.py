@@ -119,3 +119,12 @@ def test_the_installed_command_is_the_module(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("mlpexp")
     done = subprocess.run([str(script), "--help"], capture_output=True, text=True, check=True)
     assert done.stdout == command("--help", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(("words", "code"), [(["lineage"], 0), (["show", "nothing"], 2), (["nonsense"], 2)])
+def test_a_process_of_its_own_has_the_exit_code_of_its_command(words: list[str], code: int, tmp_path: Path) -> None:
+    program = "import gc, sys\nfrom mlpexp.cli import program\ntry:\n    code = program()\nfinally:\n"
+    program += "    print('FROZEN', gc.get_freeze_count() > 0)\nsys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "FROZEN True")
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Run folders: written whole or not at all, and what was written of each lane, record and weights, is what is read."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -120,6 +121,21 @@ def test_many_lanes_are_written_in_batches_and_each_gets_all_its_rows(
         assert one.file.read_bytes() == other.file.read_bytes()
 
 
+def test_a_record_does_not_depend_on_how_many_pieces_are_cut_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes leave, evaluations and measurements are missing in some pieces, and groups end within them."""
+    monkeypatch.setattr(record_files, "GROUP_ROWS", 16)
+    lanes = [[0, 1, 2], [0, 1, 2], [1, 2], [1, 2], [1, 2], [2], [2]]
+    pieces = [piece(range(7 * i, 7 * i + 7), of, every=3 + 9 * (i % 2)) for i, of in enumerate(lanes)]
+    endings = [ending(0, 12, "diverged"), ending(1, 34), ending(2, 48)]
+    together = written(tmp_path / "together", pieces, endings)
+    monkeypatch.setattr(record_files, "STRETCH_BYTES", 1)
+    alone = written(tmp_path / "alone", pieces, endings)
+    for one, other in zip(together, alone, strict=True):
+        assert one.file.read_bytes() == other.file.read_bytes()
+
+
 def test_infinite_scores_are_no_json_numbers(tmp_path: Path) -> None:
     written(tmp_path, [piece(range(2), [0])], [ending(0, 1)])
     text = (tmp_path / "run0" / "result.json").read_text()
@@ -183,3 +199,37 @@ def test_weights_of_many_layers_keep_their_order(tmp_path: Path) -> None:
     row = np.arange(12 * 6, dtype=np.float32)
     write_atomically(tmp_path / "w.safetensors", journal.save(tensors(row, layout)))
     assert np.array_equal(row_of(load_file(tmp_path / "w.safetensors"), layout), row)
+
+
+# --- files that runs have in common ---
+
+COMMON = ("environment.json", "normalisation.safetensors")
+
+
+def test_what_the_runs_of_a_cohort_have_in_common_is_one_file(tmp_path: Path) -> None:
+    written(tmp_path, [piece(range(4), [0, 1])], [ending(0, 3), ending(1, 3)])
+    for name in os.listdir(tmp_path / "run0"):
+        assert (tmp_path / "run0" / name).samefile(tmp_path / "run1" / name) == (name in COMMON)
+
+
+def test_runs_that_have_something_of_their_own_keep_it(tmp_path: Path) -> None:
+    other = header(1) | {"environment": {"commit": "of another"}, "normalisation": {"centre": np.ones(2)}}
+    write_runs(tmp_path, lambda: iter([piece(range(4), [0, 1])]), [ending(0, 3), ending(1, 3)], [header(0), other], {})
+    assert '"of another"' in (tmp_path / "run1" / "environment.json").read_text()
+    assert '"of another"' not in (tmp_path / "run0" / "environment.json").read_text()
+    assert [list(load_file(tmp_path / run / COMMON[1])) for run in ("run0", "run1")] == [
+        ["centre", "scale"],
+        ["centre"],
+    ]
+
+
+def test_where_a_disk_has_no_links_each_run_has_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    written(tmp_path, [piece(range(4), [0, 1])], [ending(0, 3), ending(1, 3)])
+    for name in COMMON:
+        one, other = (tmp_path / run / name for run in ("run0", "run1"))
+        assert not one.samefile(other)
+        assert one.read_bytes() == other.read_bytes()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 from runs_fixtures import GRID, command, composed, files_below, trained
@@ -121,3 +122,10 @@ def test_what_a_job_returns_has_its_config_when_it_is_asked_for(tmp_path: Path) 
     assert returned.cfg is returned.cfg
     assert (returned.overrides, returned.working_dir) == (["model.depth=3"], str(tmp_path))
     assert returned.return_value == trained("model.depth=3")[0].scores["accuracy/validation"]
+
+
+def test_a_sweep_that_its_data_refuse_lets_go_of_workers_that_had_begun(tmp_path: Path) -> None:
+    done = command("sweep", "training.batch_size=64,5000", "model.depth=1", "tracking=none", cwd=tmp_path)
+    assert (done.returncode, files_below(tmp_path)) == (2, [])
+    assert "training.batch_size=5000 is more than the 1077 training examples" in done.stderr
+    assert not [one.pid for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(tmp_path)]

@@ -11,6 +11,7 @@ from histories import composed, differences, trained
 from wine_runs import UPDATES, alone, wine
 
 from mlpexp.data import prepare
+from mlpexp.kernel import network
 from mlpexp.kernel.network import Network, predict
 from mlpexp.lane_state import Pause
 from mlpexp.lanes import build
@@ -185,14 +186,46 @@ def test_evaluation_equals_all_examples_at_once_in_float64(data: str) -> None:
         assert history.ending.scores[f"accuracy/{part}"] == pytest.approx(float(right), rel=1e-12)
 
 
-def test_an_examples_output_does_not_depend_on_how_many_are_evaluated() -> None:
-    _, lanes = build([composed("model.depth=2", "model.width=33")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 2, 4, 33, 64])
+@pytest.mark.parametrize("data", ["digits", "breast_cancer", "sine"])  # ten outputs, and one; one input
+def test_an_examples_output_does_not_depend_on_how_many_are_evaluated(data: str, width: int, dtype: str) -> None:
+    config = composed(
+        f"data={data}", "model.depth=3", f"model.width={width}", f"training.dtype={dtype}", "replicates=3"
+    )
+    for configs in (config.runs(), config.runs()[:1]):
+        _, lanes = build(configs)
+        features = lanes.parts["train"].features
+        most = min(600, len(features))
+
+        def outputs(count: int, network: Network = lanes.network, features: torch.Tensor = features) -> torch.Tensor:
+            return torch.cat([z.clone() for _, z in predict(network, features[:count], 256)], dim=1)[:, :count]
+
+        for count in (1, 2, 7, 13, 24, 56, 104, 200, 255, 256, 257, min(511, most)):
+            assert torch.equal(outputs(count), outputs(most)[:, :count])
+
+
+class Alike:
+    """Finds bits alike in all of these shapes but some; others must not be asked about."""
+
+    def __init__(self, rows: tuple[int, int], shapes: list[tuple[int, int]], different: list[tuple[int, int]]) -> None:
+        self.rows, self.shapes, self.different = rows, shapes, different
+
+    def __call__(self, few: int, many: int, inner: int, columns: int, *_: object) -> bool:
+        assert (few, many) == self.rows
+        assert (inner, columns) in self.shapes
+        return (inner, columns) not in self.different
+
+
+def test_a_chunk_has_fewer_rows_only_where_their_bits_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lanes = build([composed()])
     features = lanes.parts["train"].features
-
-    def outputs(count: int) -> torch.Tensor:
-        return torch.cat([z.clone() for _, z in predict(lanes.network, features[:count], 256)], dim=1)[:, :count]
-
-    assert all(torch.equal(outputs(count), outputs(600)[:, :count]) for count in (1, 7, 256, 257, 511))
+    shapes = [(layer.inputs, layer.outputs) for layer in lanes.network.layout.layers]
+    nowhere: list[tuple[int, int]] = []
+    for different, rows in (nowhere, 104), (shapes[-1:], 256):
+        monkeypatch.setattr(network, "fewer_rows_have_the_bits", Alike((104, 256), shapes, different))
+        ((start, z),) = predict(lanes.network, features[:100], 256)
+        assert (start, z.shape[1]) == (0, rows)
 
 
 # --- what a lane is given ---

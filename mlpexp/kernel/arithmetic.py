@@ -34,6 +34,22 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.bmm(left, right, out=out)
 
 
+@cache
+def fewer_rows_have_the_bits(few: int, many: int, inner: int, columns: int, dtype: torch.dtype, device: str) -> bool:
+    """Whether the rows of a product have, here, the bits that they have as the first of a product of `many` rows.
+
+    Which way BLAS takes depends on shapes alone: numbers drawn at random tell. Two lanes stand for any number of them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randn(2, *shape, generator=generator, dtype=dtype).to(device)  # with all the digits of their dtype
+        for shape in ((many, inner), (inner, columns))
+    )
+    first = left[:, :few].contiguous()
+    shared = product(first[:1].expand(2, -1, -1), right), product(left[:1].expand(2, -1, -1), right)
+    return all(torch.equal(a, b[:, :few]) for a, b in (shared, (product(first, right), product(left, right))))
+
+
 def constant(value: float, like: Tensor) -> Tensor:
     """A number as a tensor of no dimensions, with the dtype of `like`.
 

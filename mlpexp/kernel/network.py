@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mlpexp.kernel.arithmetic import product
+from mlpexp.kernel.arithmetic import fewer_rows_have_the_bits, product
 from mlpexp.kernel.lane_activations import Sigma
 from mlpexp.kernel.layout import Layout
 from mlpexp.kernel.normalisation import batch_statistics, inverse_deviation
+
+ROWS_OF_A_KIND = 8
+"""Rows that BLAS takes together; a chunk has a multiple of them."""
 
 
 @dataclass
@@ -161,11 +164,25 @@ def remember_statistics(network: Network, trace: Trace, where: Tensor) -> None:
 def predict(network: Network, inputs: Tensor, rows: int) -> Iterator[tuple[int, Tensor]]:
     """(start, z_L [R, rows, k]) of shared inputs [n, q], in chunks of a constant size, the last one padded with zeros.
 
-    The tensor is a buffer that the next chunk overwrites.
+    It is padded to fewer rows where an example's bits are the same. The tensor is a buffer that the next chunk of as
+    many rows overwrites.
     """
-    trace = Trace(network, rows)
+    traces: dict[int, Trace] = {}
     for start in range(0, len(inputs), rows):
         chunk = inputs[start : start + rows]
-        if len(chunk) < rows:
-            chunk = torch.cat([chunk, chunk.new_zeros(rows - len(chunk), chunk.shape[1])])
-        yield start, forward(network, chunk.expand(network.lanes, -1, -1), trace, running=True)
+        enough = enough_rows(network, len(chunk), rows)
+        if len(chunk) < enough:
+            chunk = torch.cat([chunk, chunk.new_zeros(enough - len(chunk), chunk.shape[1])])
+        if enough not in traces:
+            traces[enough] = Trace(network, enough)
+        yield start, forward(network, chunk.expand(network.lanes, -1, -1), traces[enough], running=True)
+
+
+def enough_rows(network: Network, count: int, rows: int) -> int:
+    """Rows of a chunk of `count` examples: so few that its products have the bits of a chunk of `rows`."""
+    few, like = min(rows, -(-count // ROWS_OF_A_KIND) * ROWS_OF_A_KIND), network.parameters
+    shapes = ((layer.inputs, layer.outputs) for layer in network.layout.layers)
+    alike = few < rows and all(
+        fewer_rows_have_the_bits(few, rows, *shape, like.dtype, str(like.device)) for shape in shapes
+    )
+    return few if alike else rows

@@ -5,13 +5,13 @@ the units of a layer, for one example (Poole et al. 2016; Schoenholz et al. 2017
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from mlpexp.theory.activations import Activation
 from mlpexp.theory.integrals import LEAST, Function, Numbers, gaussian_mean, pair_mean
@@ -86,7 +86,14 @@ class MeanField:
         excess = float(self.correlation(near, q)) - near
         if excess >= 0:
             return 1.0
-        return float(brentq(lambda c: float(self.correlation(c, q)) - c, 0.0, near, xtol=1e-10))
+        return root(lambda c: float(self.correlation(c, q)) - c, 0.0, near, xtol=1e-10)
+
+
+def root(f: Callable[[float], float], left: float, right: float, **precision: float) -> float:
+    """Where f is 0 between two places at which its signs differ."""
+    from scipy.optimize import brentq  # a tenth of a second, which processes that train need not wait for
+
+    return float(brentq(f, left, right, **precision))
 
 
 def mean_square(activation: Activation, q: ArrayLike) -> Numbers:
@@ -111,7 +118,7 @@ def roots(f: Function) -> list[float]:
     clear = np.flatnonzero(np.abs(found) > np.maximum(ROUNDING * LENGTHS, LEAST * 1e5))  # else a rounding of zero
 
     def solved(left: float, right: float) -> float:
-        return float(brentq(lambda q: float(f(np.asarray(q))), left, right, xtol=1e-15, rtol=1e-13))
+        return root(lambda q: float(f(np.asarray(q))), left, right, xtol=1e-15, rtol=1e-13)
 
     brackets = [(LENGTHS[i], LENGTHS[j]) for i, j in pairwise(clear) if found[i] * found[j] < 0]
     return zero + [solved(float(left), float(right)) for left, right in brackets]
