@@ -40,7 +40,7 @@ def rate(steps: Callable[[], int], seconds: float) -> float:
 
 
 def mlpexp_steps(options: argparse.Namespace) -> Callable[[], int]:
-    """An epoch of a cohort, as `train` runs it: batches, measurements and all."""
+    """An epoch of a cohort, as `train` runs it, in inference mode as well: batches, measurements and all."""
     from mlpexp import compose
     from mlpexp.execution import prepare_process
     from mlpexp.lanes import build
@@ -53,9 +53,11 @@ def mlpexp_steps(options: argparse.Namespace) -> Callable[[], int]:
         "training.epochs=1000000", "optimizer.learning_rate=1e-5", "tracking=none", f"replicates={options.lanes}",
         QUANTITIES[options.quantities],
     ])  # fmt: skip
-    plan, cohort = build(config.runs())
+    with torch.inference_mode():
+        plan, cohort = build(config.runs())
     state, lanes = {"step": 0}, int(options.lanes)
 
+    @torch.inference_mode()
     def run() -> int:
         piece = train_epoch(plan, cohort, state["step"], {})
         state["step"] += len(piece.steps)
@@ -81,6 +83,7 @@ def products_steps(options: argparse.Namespace) -> Callable[[], int]:
     for numbers in (*trace.outputs, trace.deltas[-1]):
         numbers.normal_()
 
+    @torch.inference_mode()
     def run() -> int:
         for l, weight in enumerate(network.weights):
             product(entering[l], weight, out=trace.z[l])
