@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlpexp.measurement_catalogue import CATALOGUE
+from mlpexp.measurement_schema import in_order
 from mlpexp.records import Array, Piece, layer_metric, metric
 
 GROUP_ROWS = 4096
@@ -50,7 +51,7 @@ class Stretch:
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> Self:
         """All of them must have the same lanes."""
-        names = list(dict.fromkeys(name for piece in pieces for name in piece.measured))
+        names = in_order(name for piece in pieces for name in piece.measured)  # a journal's files do not keep it
         having = {name: [piece for piece in pieces if name in piece.measured] for name in names}
         losses = np.concatenate([piece.losses for piece in pieces])
         starts = np.cumsum([0, *(len(piece.steps) for piece in pieces)])

@@ -136,6 +136,22 @@ def test_a_record_does_not_depend_on_how_many_pieces_are_cut_at_once(
         assert one.file.read_bytes() == other.file.read_bytes()
 
 
+def test_a_record_has_the_same_bytes_whether_its_pieces_were_on_disk_or_not(tmp_path: Path) -> None:
+    """A cohort that kept a checkpoint, or was interrupted, reads its pieces back: in files names are sorted."""
+    pieces = [piece(range(4), [0]), piece(range(4, 8), [0])]
+    (straight,) = written(tmp_path / "straight", pieces, [ending(0, 7)])
+    book = journal.Journal(tmp_path / "book")
+    for one in pieces:
+        book.append(one)
+        book.flush()
+    (read,) = written(tmp_path / "read", list(book.pieces()), [ending(0, 7)])
+    assert read.columns == straight.columns == [
+        *("step", "loss/batch", "loss/train", "loss/validation"),
+        *("gradient_norm/layer_01", "gradient_norm/layer_02", "delta_norm/layer_01", "delta_norm/layer_02"),
+    ]  # fmt: skip
+    assert read.file.read_bytes() == straight.file.read_bytes()
+
+
 def test_infinite_scores_are_no_json_numbers(tmp_path: Path) -> None:
     written(tmp_path, [piece(range(2), [0])], [ending(0, 1)])
     text = (tmp_path / "run0" / "result.json").read_text()
