@@ -65,7 +65,7 @@ class Local:
         self.threads = ThreadPoolExecutor(workers, "worker")
         self.own = threading.local()
         self.pools: list[Any] = []
-        self.ended = False
+        self.ended, self.starting = False, threading.Lock()  # one at a time, and none while they are shut down
         for _ in range(workers):  # they load torch while the caller still prepares what they will train
             self.threads.submit(self.in_worker, prepare_process)
 
@@ -77,12 +77,15 @@ class Local:
         """Call a function in the worker of this thread; after a death the next call gets a new one."""
         from loky.process_executor import ProcessPoolExecutor
 
-        if getattr(self.own, "pool", None) is None:
-            self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
-            self.pools.append(self.own.pool)
-            if self.ended:  # shutdown may have looked over the pools before this one was among them
-                self.own.pool.shutdown()
         try:
+            if getattr(self.own, "pool", None) is None:
+                with self.starting:
+                    if self.ended:
+                        raise RuntimeError("no worker is started after shutdown")
+                    self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
+                    self.pools.append(self.own.pool)
+                    first = self.own.pool.submit(function, *arguments)  # which starts the process
+                return first.result()
             return self.own.pool.submit(function, *arguments).result()
         except BrokenExecutor:
             self.own.pool.shutdown(wait=True, kill_workers=True)
@@ -93,30 +96,34 @@ class Local:
         """End the workers, and what they train; a worker that a thread is about to start is not started."""
         self.ended = True
         self.threads.shutdown(wait=False, cancel_futures=True)
-        for pool in self.pools:
-            pool.shutdown(wait=True, kill_workers=True)
+        with self.starting:
+            for pool in self.pools:
+                pool.shutdown(wait=True, kill_workers=True)
         self.threads.shutdown(wait=True)
 
 
-_AHEAD: list[Executor] = []
-"""Who was begun before it was known what is to be trained, and is not taken yet."""
+_AHEAD: list[tuple[int, Executor]] = []
+"""Who was begun before it was known what is to be trained, with how many workers, and is not taken yet."""
 
 
 @contextmanager
 def ahead(name: str, workers: int) -> Iterator[None]:
     """Within this, the first `place` is one whose processes load torch from now on, while data are looked at."""
-    _AHEAD.append(executor(name, workers))
+    _AHEAD.append((workers, executor(name, workers)))
     try:
         yield
     finally:
         while _AHEAD:
-            _AHEAD.pop().shutdown()
+            _AHEAD.pop()[1].shutdown()
 
 
 @contextmanager
 def place(name: str, workers: int) -> Iterator[Executor]:
     """Where cohorts train, let go of in any case; its processes load torch from now on, or did so `ahead`."""
-    where = _AHEAD.pop() if _AHEAD else executor(name, workers)
+    begun, where = _AHEAD.pop() if _AHEAD else (workers, executor(name, workers))
+    if begun < workers:
+        where.shutdown()
+        where = executor(name, workers)
     try:
         yield where
     finally:

@@ -177,8 +177,10 @@ def _workers_ahead(points: Sequence[Point]) -> AbstractContextManager[None]:
     from mlpexp.planning import least_to_train
 
     configs = [point.config for point in points if point.config is not None]
-    runs = least_to_train(configs) if len(configs) == len(points) else 0
-    return ahead(configs[0].executor.name, worker_count(configs[0], runs)) if runs else nullcontext()
+    if len(configs) < len(points) or not least_to_train(configs):
+        return nullcontext()
+    runs = sum(config.replicates for config in configs)
+    return ahead(configs[0].executor.name, worker_count(configs[0], runs))
 
 
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:

@@ -36,6 +36,9 @@ from mlpexp.verdicts import (
 MOST_KEYS, LONG_NAME = 6, 10
 """With more keys than this a point is one column, its label; names as long as this are broken over lines."""
 
+WIDE = 10_000
+"""Letters of a line that has room for any table."""
+
 SCALE = "mean and 95 % interval over {} training seeds at a fixed split ({})"
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 
@@ -50,7 +53,12 @@ def show_scores(results: Sequence[Result], console: Console) -> None:
 def show_points(results: Sequence[Result], console: Console, show_test: bool = False, bootstrap: bool = False) -> None:
     """Validation scores of each point, best first; test scores only where they were asked for."""
     groups = points(results)
-    console.print(_ranked_points(groups, PARTS if show_test else PARTS[:2], bootstrap))
+    parts = PARTS if show_test else PARTS[:2]
+    table = _ranked_points(groups, parts, bootstrap)
+    room = console.options.update(max_width=WIDE)
+    if console.measure(table, options=room).maximum > console.width:  # words would be broken within
+        table = _ranked_points(groups, parts, bootstrap, words=False)
+    console.print(table)
     _tell_scale(groups, console, bootstrap)
     if len(groups) > 1:
         console.print("Δ best: difference to the best point, paired by seed", style="dim", highlight=False)
@@ -95,8 +103,13 @@ def _many_points(groups: Mapping[str, Sequence[Result]]) -> Table:
     return table
 
 
-def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str], bootstrap: bool) -> Table:
-    """A row a point, best first and all compared to it; a column for each key in which they differ."""
+def _ranked_points(
+    groups: Mapping[str, Sequence[Result]], parts: Sequence[str], bootstrap: bool, words: bool = True
+) -> Table:
+    """A row a point, best first and all compared to it; a column for each key in which they differ.
+
+    `words` stand beside the factors by which δ changes.
+    """
     everyone, order = [run for runs in groups.values() for run in runs], ranked(groups)
     judged, _ = leading_score(everyone, "validation")
     keys, flats = varying(groups)
@@ -119,15 +132,16 @@ def _ranked_points(groups: Mapping[str, Sequence[Result]], parts: Sequence[str],
         against = paired_difference(runs, groups[order[0]], judged, bootstrap) if point != order[0] else None
         difference = "best" if point == order[0] else shown("–" if against is None else str(against))
         cells = [_mean_of(runs, leading_score(everyone, part)[0], bootstrap) for part in parts]
-        told = [_signal_cell(verdicts[point])] if tells_signal else []
+        told = [_signal_cell(verdicts[point], words)] if tells_signal else []
         table.add_row(*names[point], *cells, difference, *told, *([status_words(runs)] if tells_ends else []))
     return table
 
 
-def _signal_cell(verdict: GradientVerdict | str) -> str:
+def _signal_cell(verdict: GradientVerdict | str, words: bool) -> str:
     """`×0.236 vanishing`: by what δ is multiplied a layer."""
-    word = verdict_word(verdict) or "–" if isinstance(verdict, str) else f"×{verdict.factor:#.2g} {verdict.word}"
-    return shown(word)
+    if isinstance(verdict, str):
+        return shown(verdict_word(verdict) or "–")
+    return shown(f"×{verdict.factor:#.2g}{f' {verdict.word}' if words else ''}")
 
 
 def _headline(key: str) -> str:

@@ -136,6 +136,18 @@ def test_the_first_place_is_the_one_that_was_begun_ahead() -> None:
             assert isinstance(second, Serial)
 
 
+def test_who_was_begun_ahead_with_too_few_workers_makes_room() -> None:
+    with ahead("local", 1), place("local", 2) as where:
+        assert isinstance(where, Local)
+        workers = [where.threads.submit(where.in_worker, sleeping_pid) for _ in range(2)]
+        assert len({one.result() for one in workers}) == 2
+
+
+def sleeping_pid() -> int:
+    time.sleep(1)  # so that the other worker takes the other call
+    return os.getpid()
+
+
 def test_who_was_begun_ahead_and_not_wanted_is_let_go_of() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with ahead("local", 2):
