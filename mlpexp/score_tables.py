@@ -36,8 +36,8 @@ from mlpexp.verdicts import (
 MOST_KEYS, LONG_NAME = 6, 10
 """With more keys than this a point is one column, its label; names as long as this are broken over lines."""
 
-WIDE = 10_000
-"""Letters of a line that has room for any table."""
+WIDE, NARROWER = 10_000, 8
+"""Letters of a line that has room for any table; letters by which headlines may be broken."""
 
 SCALE = "mean and 95 % interval over {} training seeds at a fixed split ({})"
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
@@ -54,10 +54,11 @@ def show_points(results: Sequence[Result], console: Console, show_test: bool = F
     """Validation scores of each point, best first; test scores only where they were asked for."""
     groups = points(results)
     parts = PARTS if show_test else PARTS[:2]
-    table = _ranked_points(groups, parts, bootstrap)
-    room = console.options.update(max_width=WIDE)
-    if console.measure(table, options=room).maximum > console.width:  # words would be broken within
-        table = _ranked_points(groups, parts, bootstrap, words=False)
+    for shown_parts, words in ((parts, True), (parts, False), (parts[1:], False)):
+        table = _ranked_points(groups, shown_parts, bootstrap, words)
+        needed = console.measure(table, options=console.options.update(max_width=WIDE)).maximum
+        if needed <= console.width + NARROWER:  # else words would be broken, letter by letter
+            break
     console.print(table)
     _tell_scale(groups, console, bootstrap)
     if len(groups) > 1:

@@ -1,16 +1,20 @@
 """Sweeps: a whole multirun as one order, with Hydra's folders, one table, and nothing trained twice."""
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 from runs_fixtures import GRID, command, files_below
 
 from mlpexp.browse.tables import load
 from mlpexp.composition import compose
+from mlpexp.results import recorded
+from mlpexp.score_tables import show_points
 from mlpexp.tracking import Store
 from mlpexp.verdicts import mean, paired_difference, ranked
 
@@ -185,3 +189,20 @@ def test_m_takes_the_flags_of_sweep(swept: tuple[Path, str, str]) -> None:
     plan = command("train", "-m", *GRID, "--plan", cwd=swept[0])
     assert plan.stdout.splitlines()[-1] == "nothing is left to train"
     assert "test scores are kept" not in command("train", "-m", *GRID, "--test", cwd=swept[0]).stdout
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("show_test", [False, True])
+def test_a_table_of_points_breaks_no_value_however_narrow_the_terminal(
+    swept: tuple[Path, str, str], width: int, show_test: bool
+) -> None:
+    runs = list(recorded(swept[0] / "outputs"))
+    console = Console(width=width, file=io.StringIO(), record=True)
+    show_points(runs, console, show_test)
+    lines = console.export_text().splitlines()
+    rows = [line for line in lines if re.match(r"[13] +(tanh|relu) ", line)]
+    assert len(rows) == 4
+    assert all(len(re.findall("±", row)) >= 2 for row in rows)
+    assert ("test" in "".join(lines[:3])) == show_test
+    if width == 140:  # where there is room, a word stands beside the factor
+        assert any(re.search(r"×[\d.]+ [a-z]+", row) for row in rows)
