@@ -102,28 +102,10 @@ class Local:
         self.threads.shutdown(wait=True)
 
 
-_AHEAD: list[tuple[int, Executor]] = []
-"""Who was begun before it was known what is to be trained, with how many workers, and is not taken yet."""
-
-
-@contextmanager
-def ahead(name: str, workers: int) -> Iterator[None]:
-    """Within this, the first `place` is one whose processes load torch from now on, while data are looked at."""
-    _AHEAD.append((workers, executor(name, workers)))
-    try:
-        yield
-    finally:
-        while _AHEAD:
-            _AHEAD.pop()[1].shutdown()
-
-
 @contextmanager
 def place(name: str, workers: int) -> Iterator[Executor]:
-    """Where cohorts train, let go of in any case; its processes load torch from now on, or did so `ahead`."""
-    begun, where = _AHEAD.pop() if _AHEAD else (workers, executor(name, workers))
-    if begun < workers:
-        where.shutdown()
-        where = executor(name, workers)
+    """Where cohorts train, let go of in any case; its processes load torch from now on."""
+    where = executor(name, workers)
     try:
         yield where
     finally:
