@@ -35,18 +35,11 @@ Measured = dict[str, list[tuple[NDArray[np.int64], Array]]]
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Stretch(Piece):
     """Consecutive pieces of the same lanes in one: cutting a lane out of many pieces took longer than writing it.
 
-    As in a piece, but `evaluation` is metric → [T, R], NaN where none was made.
+    As a piece, but `evaluation` is metric → [T, R], NaN where none was made.
     """
-
-    lanes: list[int]
-    steps: NDArray[np.int64]
-    losses: Array
-    measured: dict[str, Array]
-    measured_at: dict[str, NDArray[np.int64]]
-    evaluation: dict[str, Array]
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> Self:

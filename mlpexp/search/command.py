@@ -5,9 +5,7 @@ Flow: Hydra's sweeper → request → **command** → drive, report, best.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from threading import Timer
 from typing import NoReturn
 
 from hydra.core.config_loader import ConfigLoader
@@ -36,9 +34,6 @@ from mlpexp.search.studies import counted_trials
 TRIALS_A_WORKER, FEWEST_A_WORKER, GENERATIONS = 24, 8, 4
 """Under way by default: enough that equal shapes meet and share cohorts, which doubles the pace, but no more than a
 share of all trials: proposals should know what went before."""
-
-SETTLED_SECONDS = 3.0
-"""After which nobody waits for this process, and what draws the report is loaded: it takes half a second."""
 
 MOST_FRONT = 5
 """So many points of a Pareto front are scored on fresh seeds."""
@@ -82,13 +77,8 @@ def train(request: Request, study: Study) -> list[str]:
     drive = Drive(study, request.space, goals, search, board)
     watched = goals.names[0] if search.pruner in ("median", "hyperband") else None
     room = search.in_flight or room_of(worker_count(sample, 1 << 30), request.most)
-    drawing = Timer(SETTLED_SECONDS, import_module, ["mlpexp.search.report"])
     with Flight(sample, board, request.name, watched, search.pruner == "wilcoxon") as flight:
-        drawing.start()
-        try:
-            drive.run(flight, room, request.most)
-        finally:
-            drawing.cancel()
+        drive.run(flight, room, request.most)
     return drive.failures
 
 
@@ -104,7 +94,7 @@ def show(request: Request, study: Study, folder: Path, shown: Mapping[str, bool]
     states = Counter(one.state.name.lower() for one in trials)
     lines = [f"{counted(len(trials), 'point')} tried: " + ", ".join(f"{n} {state}" for state, n in states.items())]
     report = folder / "report"
-    from mlpexp.search.report import write_report
+    from mlpexp.search.report import write_report  # half a second, for which no worker waits
 
     write_report(study, goals, report)
     if not ranked:
