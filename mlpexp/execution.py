@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
+
+from loky.process_executor import ProcessPoolExecutor
 
 from mlpexp.numerics import ENVIRONMENT, STABLE_PRODUCTS
 from mlpexp.task import Task
@@ -58,16 +61,22 @@ class Serial:
 class Local:
     """Worker processes of one thread each. They import torch once, and need no `if __name__ == "__main__"`.
 
-    Each has a pool of its own: where several share one, the death of a worker takes the others with it.
+    Each has a pool of its own: where several share one, the death of a worker takes the others with it. What starts
+    them is imported with this module: two threads that import at once find modules half initialised.
     """
 
     def __init__(self, workers: int) -> None:
+        self.new_pool: Callable[[], Any] = partial(
+            ProcessPoolExecutor, max_workers=1, env=ENVIRONMENT, initializer=end_with_parent
+        )
         self.threads = ThreadPoolExecutor(workers, "worker")
         self.own = threading.local()
         self.pools: list[Any] = []
         self.ended, self.starting = False, threading.Lock()  # one at a time, and none while they are shut down
         for _ in range(workers):  # they load torch while the caller still prepares what they will train
-            self.threads.submit(self.in_worker, prepare_process)
+            self.pools.append(self.new_pool())
+            self.pools[-1].submit(prepare_process)
+        self.begun = list(self.pools)
 
     def submit(self, task: Task) -> "Future[list[str]]":
         """Hand the cohort to the next free worker."""
@@ -75,15 +84,15 @@ class Local:
 
     def in_worker(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Call a function in the worker of this thread; after a death the next call gets a new one."""
-        from loky.process_executor import ProcessPoolExecutor
-
         try:
             if getattr(self.own, "pool", None) is None:
                 with self.starting:
                     if self.ended:
                         raise RuntimeError("no worker is started after shutdown")
-                    self.own.pool = ProcessPoolExecutor(max_workers=1, env=ENVIRONMENT, initializer=end_with_parent)
-                    self.pools.append(self.own.pool)
+                    if not self.begun:
+                        self.pools.append(self.new_pool())
+                        self.begun.append(self.pools[-1])
+                    self.own.pool = self.begun.pop()
                     first = self.own.pool.submit(function, *arguments)  # which starts the process
                 return first.result()
             return self.own.pool.submit(function, *arguments).result()
@@ -102,10 +111,28 @@ class Local:
         self.threads.shutdown(wait=True)
 
 
+_AHEAD: list[tuple[int, Executor]] = []
+"""Who was begun before it was known what is to be trained, with how many workers, and is not taken yet."""
+
+
+@contextmanager
+def ahead(name: str, workers: int) -> Iterator[None]:
+    """Within this, the first `place` is one whose processes load torch from now on, while data are looked at."""
+    _AHEAD.append((workers, executor(name, workers)))
+    try:
+        yield
+    finally:
+        while _AHEAD:
+            _AHEAD.pop()[1].shutdown()
+
+
 @contextmanager
 def place(name: str, workers: int) -> Iterator[Executor]:
-    """Where cohorts train, let go of in any case; its processes load torch from now on."""
-    where = executor(name, workers)
+    """Where cohorts train, let go of in any case; its processes load torch from now on, or did so `ahead`."""
+    begun, where = _AHEAD.pop() if _AHEAD else (workers, executor(name, workers))
+    if begun < workers:
+        where.shutdown()
+        where = executor(name, workers)
     try:
         yield where
     finally:

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 import hydra
@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mlpexp.cohorts import worker_count
 from mlpexp.composition import (
     CONFIG_NAME,
     Composer,
@@ -153,9 +154,10 @@ def _plan(points: Sequence[Point]) -> int:
 def _launch(words: Sequence[str], points: Sequence[Point]) -> int:
     """Train these points, or those that a sweeper finds as it goes, through Hydra."""
     codes: list[int] = []
-    _accepted(points)
-    with frozen(points):
-        _hydra(words, lambda config: _job(config, codes))
+    with _workers_ahead(points):
+        _accepted(points)
+        with frozen(points):
+            _hydra(words, lambda config: _job(config, codes))
     return max(codes, default=0)
 
 
@@ -169,18 +171,35 @@ def _accepted(points: Sequence[Point]) -> list[Config]:
     return configs
 
 
+def _workers_ahead(points: Sequence[Point]) -> AbstractContextManager[None]:
+    """Processes that load torch while data are looked at; none where it is not certain yet that they will train."""
+    from mlpexp.execution import ahead
+    from mlpexp.planning import least_to_train
+
+    configs = [point.config for point in points if point.config is not None]
+    if len(configs) < len(points) or not least_to_train(configs):
+        return nullcontext()
+    runs = sum(config.replicates for config in configs)
+    return ahead(configs[0].executor.name, worker_count(configs[0], runs))
+
+
 def _search(words: Sequence[str], options: argparse.Namespace, params: Sequence[str], plan: bool) -> int:
     """A search, checked first; with `plan` it is only told what it would do."""
+    from mlpexp.execution import ahead
     from mlpexp.search import request as requests
 
+    def begin(sample: Config) -> None:
+        begun.enter_context(ahead(sample.executor.name, worker_count(sample, 1 << 30)))
+
     overrides, name = [*params, *options.overrides], options.config_name or CONFIG_NAME
-    with loader(options.config_dir, options.config_path) as files:
-        request = requests.Request.read(files, name, overrides)
-    if plan:
-        print("\n".join(request.plan_lines()))
-        return 0
-    with requests.frozen(request, overrides):
-        _hydra([*words, "hydra/sweeper=search"], lambda config: None)
+    with ExitStack() as begun:
+        with loader(options.config_dir, options.config_path) as files:
+            if plan:
+                print("\n".join(requests.Request.read(files, name, overrides).plan_lines()))
+                return 0
+            request = requests.Request.read(files, name, overrides, begin)
+        with requests.frozen(request, overrides):
+            _hydra([*words, "hydra/sweeper=search"], lambda config: None)
     return 0
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -156,6 +157,15 @@ def check_all(configs: Sequence[Config], known: Mapping[str, DataFacts] = Mappin
         raise ConfigError(list(dict.fromkeys(mistakes)))
     _must_agree(configs)
     return facts
+
+
+def least_to_train(configs: Sequence[Config]) -> int:
+    """So many of these runs must be trained, whatever their names: as many as are asked for beyond those recorded."""
+    asked = sum({config.point(): config.replicates for config in configs}.values())
+    if not asked or any(config.rerun for config in configs):
+        return asked
+    runs = Path(absolute_outputs(configs[0].outputs)) / "runs"
+    return asked - sum(1 for _ in islice(runs.iterdir(), asked)) if runs.is_dir() else asked
 
 
 def accept(points: Sequence[Point]) -> list[Config]:

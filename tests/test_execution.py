@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from runs_fixtures import composed
 
-from mlpexp.execution import ENVIRONMENT, Local, Serial, executor, train_cohort
+from mlpexp.execution import ENVIRONMENT, Local, Serial, ahead, executor, place, train_cohort
 from mlpexp.planning import plan
 from mlpexp.results import Result
 from mlpexp.task import Task
@@ -92,9 +94,39 @@ print(*[command for command in commands if "resource_tracker" not in command], s
 
 
 def test_workers_that_are_shut_down_before_they_have_begun_leave_no_process() -> None:
-    """The threads are still at `import loky` then: in this process it may be imported already."""
     done = subprocess.run([sys.executable, "-c", HASTY], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == ""
+
+
+LISTENING = """
+import sys, threading
+beside = []
+
+def listen(event, arguments):
+    if event == "import" and threading.current_thread() is not threading.main_thread():
+        beside.append((threading.current_thread().name, arguments[0]))
+
+sys.addaudithook(listen)
+from mlpexp.cli import main
+
+code = main(sys.argv[1:])
+print(code, beside)
+"""
+
+
+@pytest.mark.parametrize("words", [
+    ["sweep", "model.depth=2,3"], ["sweep", "search=tpe", "model.depth=range(2,4)", "search.n_trials=2"],
+])  # fmt: skip
+def test_no_thread_imports_while_workers_begin_and_the_main_thread_loads_the_data(
+    words: list[str], tmp_path: Path
+) -> None:
+    """Two threads that import at once have found joblib half initialised, in some hundreds of runs."""
+    quick = ["replicates=2", "training.epochs=1", "tracking=none", "executor.workers=2", f"outputs={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING, *words, *quick],
+        capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout
 
 
 def test_after_the_shutdown_no_worker_is_started() -> None:
@@ -119,3 +151,39 @@ def test_what_a_run_folder_says(tmp_path: Path) -> None:
     assert {file.name for file in folder.iterdir()} >= {
         "config.yaml", "result.json", "record.parquet", "best.safetensors", "final.safetensors", "environment.json",
     }  # fmt: skip
+
+
+# --- begun ahead ---
+
+
+def test_the_first_place_is_the_one_that_was_begun_ahead() -> None:
+    with ahead("local", 1):
+        with place("local", 1) as first:
+            assert isinstance(first, Local)
+            worker = first.in_worker(os.getpid)
+        assert not psutil.pid_exists(worker)
+        with place("serial", 1) as second:
+            assert isinstance(second, Serial)
+
+
+def test_who_was_begun_ahead_with_too_few_workers_makes_room() -> None:
+    with ahead("local", 1), place("local", 2) as where:
+        assert isinstance(where, Local)
+        workers = [where.threads.submit(where.in_worker, sleeping_pid) for _ in range(2)]
+        assert len({one.result() for one in workers}) == 2
+
+
+def sleeping_pid() -> int:
+    time.sleep(1)  # so that the other worker takes the other call
+    return os.getpid()
+
+
+def test_who_was_begun_ahead_and_not_wanted_is_let_go_of() -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with ahead("local", 2):
+        while len(begun := {child.pid for child in psutil.Process().children(recursive=True)} - before) < 2:
+            time.sleep(0.01)
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid in begun]
+    assert not [child for child in left if "loky.backend.popen_loky" in " ".join(child.cmdline())]
+    with place("serial", 1) as where:
+        assert isinstance(where, Serial)

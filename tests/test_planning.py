@@ -10,7 +10,7 @@ from mlpexp import feasibility
 from mlpexp.config import Config
 from mlpexp.feasibility import load_facts
 from mlpexp.measurement_catalogue import PRESETS
-from mlpexp.planning import Order, plan
+from mlpexp.planning import Order, least_to_train, plan
 from mlpexp.refusals import ConfigError
 from mlpexp.runner import run
 
@@ -196,3 +196,16 @@ def test_rows_of_a_record_are_its_updates_and_the_state_after_the_last() -> None
     ]
     order = plan(configs)
     assert [order.updates(config) for config in configs] == [2 * 17 + 1, 3, 1, 3]
+
+
+def test_how_many_runs_must_be_trained_whatever_their_names_are(tmp_path: Path) -> None:
+    place = f"outputs={tmp_path}"
+    one, other = composed(place, "replicates=2"), composed(place, "model.width=9")
+    assert least_to_train([]) == 0
+    assert least_to_train([one, other]) == 3
+    assert least_to_train([one, other, one]) == 3  # asked for twice
+    run(one, quiet=True)
+    assert least_to_train([one, other]) == 1
+    assert least_to_train([one]) == 0
+    assert least_to_train([other]) == 0  # nobody knows yet whether it is the recorded one
+    assert least_to_train([composed(place, "rerun=true")]) == 1

@@ -1,13 +1,18 @@
 """Hydra's habits at a sweep: experiment files, params, search paths, configs and sweepers of one's own."""
 
 import re
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 from runs_fixtures import GRID, command, composed, files_below, trained
 
+from mlpexp import hydra_app
 from mlpexp.browse.tables import load
+from mlpexp.composition import Point
 from mlpexp.sweep import Returned
 
 
@@ -121,3 +126,34 @@ def test_what_a_job_returns_has_its_config_when_it_is_asked_for(tmp_path: Path) 
     assert returned.cfg is returned.cfg
     assert (returned.overrides, returned.working_dir) == (["model.depth=3"], str(tmp_path))
     assert returned.return_value == trained("model.depth=3")[0].scores["accuracy/validation"]
+
+
+def test_a_sweep_that_its_data_refuse_lets_go_of_workers_that_had_begun(tmp_path: Path) -> None:
+    done = command("sweep", "training.batch_size=64,5000", "model.depth=1", "tracking=none", cwd=tmp_path)
+    assert (done.returncode, files_below(tmp_path)) == (2, []), done.stderr
+    assert "training.batch_size=5000 is more than the 1077 training examples" in done.stderr
+    deadline = time.monotonic() + 20
+    while left := [one.info for one in psutil.process_iter(["cwd", "cmdline"]) if one.info["cwd"] == str(tmp_path)]:
+        assert time.monotonic() < deadline, left  # loky's resource tracker ends soon after its process
+        time.sleep(0.05)
+
+
+def test_workers_begin_for_all_that_is_asked_where_some_of_it_must_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, int]] = []
+
+    def noted(name: str, workers: int) -> AbstractContextManager[None]:
+        begun.append((name, workers))
+        return nullcontext()
+
+    monkeypatch.setattr("mlpexp.execution.ahead", noted)
+    place = f"outputs={tmp_path}"
+    trained(place, "replicates=2")
+    many = Point([], composed(place, "replicates=3", "executor=local", "executor.workers=8"))
+    refused = Point([], mistakes=["no such key"])
+    for points in ([Point([], composed(place, "replicates=2"))], [many, refused], []):
+        hydra_app._workers_ahead(points)
+    assert begun == []
+    hydra_app._workers_ahead([many])
+    assert begun == [("local", 3)]

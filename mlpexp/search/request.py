@@ -3,7 +3,7 @@
 Flow: command line → space, goals → **request** → command.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,23 @@ class Request:
     epochs: int
 
     @classmethod
-    def read(cls, files: ConfigLoader, config_name: str, overrides: Sequence[str]) -> "Request":
-        """Raises ConfigError with everything that is refused; nothing is written."""
+    def read(
+        cls,
+        files: ConfigLoader,
+        config_name: str,
+        overrides: Sequence[str],
+        begin: Callable[[Config], object] = lambda sample: None,
+    ) -> "Request":
+        """Raises ConfigError with everything that is refused; nothing is written.
+
+        `begin` starts who trains as soon as points are known, while data are still looked at.
+        """
         if _own(overrides) in _FROZEN:
             return _FROZEN[_own(overrides)]
         paths = [word for word in overrides if word.startswith("hydra.searchpath=")]
         space = Space(Composer(files, config_name, paths), _own(overrides))
         samples = space.samples()
+        begin(samples[0])
         facts = check_all(samples)
         sample, search = samples[0], samples[0].search
         assert search is not None
