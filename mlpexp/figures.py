@@ -3,15 +3,17 @@
 Flow: results → **figures** → illustration, paper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mlpexp.gradient_verdict import gradient_verdict, signal_profile, verdict_word
@@ -129,6 +131,19 @@ def save(figure: Figure, file: Path, tight: bool = False) -> None:
     """Write a PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(png(figure, tight))
+
+
+def drawn(draw: Callable[[], Any]) -> Any:
+    """What another library draws through pyplot; the style that it sets is not left to who draws next."""
+    with rc_context():
+        return draw()
+
+
+def outline_ticks(figure: Figure) -> None:
+    """Numbers at the axes in black on white, to be read where lines cross them."""
+    for axes in figure.axes:
+        for label in axes.get_yticklabels():
+            label.set(color="black", path_effects=[withStroke(linewidth=3, foreground="white")])
 
 
 def close(figure: Figure) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runs_fixtures import composed, trained
 
 from mlpexp.refusals import ConfigError
+from mlpexp.search.best import curse
 from mlpexp.search.goals import Constraint, Goals, scalar
 from mlpexp.search_schema import Search
 from mlpexp.verdicts import mean
@@ -102,3 +103,19 @@ def test_what_a_point_does_not_record_is_refused() -> None:
     assert "delta_ratio needs measurements.quantities to have delta_norm" in line
     (line,) = goals.check(composed("data.split.validation=0", "training.restore=final"))
     assert line.startswith("accuracy/validation needs a validation part")
+
+
+def test_what_fresh_seeds_say_of_the_best_point() -> None:
+    """Where they are worse that was luck; a seed that diverged has no score; parameters depend on no seed."""
+    goals = of(maximize=["accuracy/validation"], minimize=["parameters"])
+    (run,) = trained("model.depth=3")
+    score = run.scores["accuracy/validation"]
+    (lucky,) = curse(goals, [score + 0.25, 1.0], [run, run])
+    assert lucky.endswith("on 2 fresh seeds, 0.25 worse: what was luck of the searched seeds")
+    (unlucky,) = curse(goals, [score - 0.25, 1.0], [run, run])
+    assert unlucky.endswith("on 2 fresh seeds")
+    (diverged,) = trained("optimizer=gradient_descent", "optimizer.learning_rate=1e30", "seed=3")
+    (partly,) = curse(goals, [score, 1.0], [run, diverged])
+    assert "on 1 of 2 fresh seeds" in partly
+    (none,) = curse(goals, [score, 1.0], [diverged])
+    assert none == f"accuracy/validation: {score:.4g} on the searched seeds; every fresh seed diverged"

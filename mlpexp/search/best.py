@@ -34,9 +34,14 @@ def on_fresh_seeds(config: Config, count: int) -> Config:
 
 
 def curse(goals: Goals, values: Sequence[float], fresh: Sequence[Result]) -> list[str]:
-    """What the best point's fresh seeds score, beside the score by which it was chosen; a line an objective."""
+    """What the best point's fresh seeds score, beside the score by which it was chosen; a line an objective.
+
+    How many parameters a network has depends on no seed, and is not told.
+    """
     lines = []
     for name, sign, searched in zip(goals.names, goals.signs, values, strict=True):
+        if name == "parameters":
+            continue
         scores = [goals.scalars(run)[name] for run in fresh if goals.reason(run) is None]
         if not scores:
             lines.append(f"{name}: {searched:.4g} on the searched seeds; every fresh seed diverged")

@@ -6,6 +6,7 @@ Flow: study → **report** → the sweep's folder → tracking. Optuna draws; wh
 import csv
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as still
 
-from mlpexp.figures import close, save
+from mlpexp.figures import close, drawn, outline_ticks, save
 from mlpexp.search.drive import RUNS
 from mlpexp.search.goals import Goals
 from mlpexp.search.studies import REASON, counted_trials, quiet
@@ -91,7 +92,7 @@ def draw(study: Study, goals: Goals, importances: dict[str, dict[str, float]], f
     for name, plot, options in pictures(study, goals, importances):
         try:
             figure = getattr(interactive, plot)(study, **options)
-            axes = getattr(still, plot)(study, **options)
+            axes = drawn(partial(getattr(still, plot), study, **options))
         except (ValueError, RuntimeError, ZeroDivisionError, IndexError):
             continue  # too few trials for this one
         script = not parts  # the page carries the library once
@@ -139,6 +140,7 @@ def save_still(axes: Any, file: Path) -> None:
     first = axes.flat[0] if hasattr(axes, "flat") else axes
     rows, columns = axes.shape if getattr(axes, "ndim", 0) == 2 else (1, getattr(axes, "size", 1))
     first.figure.set_size_inches(max(8, 4 * columns), max(5, 4 * rows))
+    outline_ticks(first.figure)
     save(first.figure, file, tight=True)
     close(first.figure)
 
