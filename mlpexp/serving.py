@@ -69,6 +69,7 @@ def until_ctrl_c(servers: Sequence[Server], environment: Mapping[str, str]) -> i
 
     Addresses are told, and opened, once they answer: a browser that came earlier would show an error, and stay with it.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a script starts beside others ignores it
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
     started: list[Running] = []

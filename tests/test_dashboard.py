@@ -154,12 +154,22 @@ def test_the_server_is_private_and_quiet() -> None:
     assert environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
+def ended(process: "subprocess.Popen[str]") -> int:
+    """Its exit code, as soon as it ends; it is killed where it does not."""
+    try:
+        return process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 @contextmanager
 def opened(folder: Path, *words: str) -> Iterator[tuple[dict[str, str], psutil.Process]]:
     """What `mlpexp ui` tells once it is ready, and its process, with temporary files in a folder; then Ctrl-C."""
     folder.mkdir()
     quiet = {key: value for key, value in os.environ.items() if key != "DISPLAY"} | {"TMPDIR": str(folder)}
-    started = [sys.executable, "-m", "mlpexp", "ui", *words]
+    job = ["sh", "-c", """trap '' INT; exec "$@" """, "job"]  # as a script starts one beside others
+    started = [*job, sys.executable, "-m", "mlpexp", "ui", *words]
     with subprocess.Popen(started, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         family: list[psutil.Process] = []
@@ -170,7 +180,8 @@ def opened(folder: Path, *words: str) -> Iterator[tuple[dict[str, str], psutil.P
             family = psutil.Process(process.pid).children(recursive=True)
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+            code = ended(process)
+        assert code == 0
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
 
