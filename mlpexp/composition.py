@@ -9,25 +9,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.version import setbase
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from mlpexp.config import Config, flatten, validate
+from mlpexp.config_files import loader
 from mlpexp.overrides import first_lines, group_mistake, is_unknown, opened, parse_all, plain, refusing
-from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError, nearest
 
 CONFIG_NAME = "train"
@@ -237,30 +232,6 @@ class Composer:
         with refusing():
             found = self.files.get_group_options(name, config_name=self.config_name, overrides=list(searched))
         return sorted(set(found))
-
-
-@contextmanager
-def loader(config_dir: str | None = None, config_path: str | None = None) -> Iterator[ConfigLoader]:
-    """Hydra's reader of our folder (or of another primary one, `config_path`) and of a user's own beside it.
-
-    Hydra keeps one global state: what was there before (a notebook's, or a Hydra application's around us) comes back.
-    """
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise ConfigError([f"--config-dir {config_dir} is no folder"])
-    setbase("1.3")
-    search = create_config_search_path(config_path or config_folder())
-    if config_dir is not None:
-        search.prepend("command-line", f"file://{Path(config_dir).resolve()}", anchor="schema")
-    state = GlobalHydra.instance()
-    before = state.hydra
-    state.clear()
-    try:
-        Hydra.create_main_hydra2(task_name="train", config_search_path=search)
-        yield state.config_loader()
-    finally:
-        state.clear()
-        if before is not None:
-            state.initialize(before)
 
 
 def _container(composed: DictConfig) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from mlpexp.composition import (
     compose_point,
     frozen,
     frozen_config,
-    loader,
 )
 from mlpexp.config import Config, validate
+from mlpexp.config_files import loader
 from mlpexp.overrides import opened, parse, parse_all, plain, refusing
 from mlpexp.places import config_folder
 from mlpexp.refusals import CREDENTIALS, ConfigError, redact

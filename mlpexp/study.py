@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlpexp.composition import Composer, loader
+from mlpexp.composition import Composer
 from mlpexp.config import Config, absolute_outputs
+from mlpexp.config_files import loader
 from mlpexp.estimates import training_seconds
 from mlpexp.journal import json_bytes, write_atomically
 from mlpexp.planning import Order, accept

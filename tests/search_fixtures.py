@@ -15,8 +15,9 @@ from typing import Any, cast
 from optuna import Study
 from optuna.storages import BaseStorage
 
-from mlpexp.composition import CONFIG_NAME, Composer, loader
+from mlpexp.composition import CONFIG_NAME, Composer
 from mlpexp.config import Config
+from mlpexp.config_files import loader
 from mlpexp.results import Result
 from mlpexp.search.board import Board
 from mlpexp.search.drive import Drive

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from runs_fixtures import SMALL, command, files_below
 
-from mlpexp.composition import compose, compose_grid, config_folder, loader
+from mlpexp.composition import compose, compose_grid
+from mlpexp.config_files import loader
+from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError
 
 

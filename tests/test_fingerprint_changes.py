@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from runs_fixtures import compose, composed
 
 from mlpexp.activation_schema import ACTIVATION_NAMES, ParameterOf
-from mlpexp.composition import config_folder
 from mlpexp.config import HASHED, SEMANTICS, Config, Seeds, validate
+from mlpexp.places import config_folder
 from mlpexp.planning import plan
 from mlpexp.refusals import ConfigError
 from mlpexp.section import Filled, OnlyWith, Unhashed

@@ -13,7 +13,7 @@ import yaml
 
 import mlpexp
 from mlpexp import config as schema
-from mlpexp.composition import config_folder
+from mlpexp.places import config_folder
 from mlpexp.section import Section
 
 PACKAGE = Path(mlpexp.__file__).parent
@@ -58,7 +58,10 @@ def test_import_contracts_hold() -> None:
         ("plotly", ["gradient_flow"]),
         (
             "hydra",
-            ["composition", "hydra_app", "overrides", "search.command", "search.dimensions", "search.request", "sweep"],
+            [
+                *("config_files", "composition", "overrides", "hydra_app", "sweep"),
+                *(f"search.{n}" for n in ("command", "dimensions", "request")),
+            ],
         ),
         ("loky", ["execution"]),
         ("sklearn", ["data.packaged", "data.splits"]),

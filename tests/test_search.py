@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 from runs_fixtures import SMALL, command, composed, files_below
 
 from mlpexp.browse.tables import load
-from mlpexp.composition import CONFIG_NAME, compose, loader
+from mlpexp.composition import CONFIG_NAME, compose
+from mlpexp.config_files import loader
 from mlpexp.results import Result, recorded
 from mlpexp.runner import run
 from mlpexp.search.command import room_of, train

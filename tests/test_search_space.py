@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from runs_fixtures import composed
 
-from mlpexp.composition import CONFIG_NAME, Composer, loader
+from mlpexp.composition import CONFIG_NAME, Composer
 from mlpexp.config import fingerprint
+from mlpexp.config_files import loader
 from mlpexp.overrides import parse
 from mlpexp.refusals import ConfigError
 from mlpexp.search.dimensions import Dimension, Value, dimension

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from mlpexp.browse.tables import load
-from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid, loader
+from mlpexp.composition import CONFIG_NAME, Composer, compose, compose_grid
 from mlpexp.config import validate
+from mlpexp.config_files import loader
 from mlpexp.overrides import plain
 from mlpexp.places import config_folder
 from mlpexp.refusals import ConfigError

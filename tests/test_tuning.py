@@ -7,7 +7,8 @@ import pytest
 from runs_fixtures import SMALL, command
 
 from mlpexp import tuning
-from mlpexp.composition import CONFIG_NAME, Composer, loader
+from mlpexp.composition import CONFIG_NAME, Composer
+from mlpexp.config_files import loader
 from mlpexp.planning import Order
 from mlpexp.refusals import ConfigError
 from mlpexp.tuning import Pick, edges, split_words, tune
