@@ -93,7 +93,7 @@ class Local:
                         self.pools.append(self.new_pool())
                         self.begun.append(self.pools[-1])
                     self.own.pool = self.begun.pop()
-                    first = self.own.pool.submit(function, *arguments)  # which starts the process
+                    first = self.own.pool.submit(function, *arguments)  # starts the process of a new one
                 return first.result()
             return self.own.pool.submit(function, *arguments).result()
         except BrokenExecutor:
