@@ -1,7 +1,7 @@
 """The YAML files of our folder and of a user's own, each read once.
 
 Flow: conf/*.yaml → **config_files** → composition. Hydra reads every file anew for each choice of groups; here all
-points of a command are composed of the files as they were when they were first read, in half the time.
+points of a command are composed of the files as they were when they were first read, in two thirds of the time.
 """
 
 import copy
