@@ -26,7 +26,7 @@ from mlpexp.refusals import ConfigError
 
 
 class Files(ConfigRepository):
-    """What is found along a search path; what was read is kept pickled, as who composes changes what it is given."""
+    """What is found along a search path; what was read is kept pickled, so that nobody can change it."""
 
     kept: dict[str, bytes]
 
